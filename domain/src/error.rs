@@ -1,0 +1,76 @@
+//! The one table of error codes that the API can answer with: name, HTTP status, meaning. `docs/errors.md` is generated
+//! from it and checked by a test.
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:literal, $meaning:literal;)+) => {
+        /// A code a client can act on.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $meaning] $variant,)+
+        }
+
+        impl Code {
+            /// All codes.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name in the body's `code` field.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// The HTTP status.
+            pub fn status(self) -> u16 {
+                match self { $(Self::$variant => $status,)+ }
+            }
+
+            /// What it means and what to do next.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    BadRequest = "bad_request", 400, "the request is malformed; the message says which part";
+    MalformedJson = "malformed_json", 400, "the body is not the JSON this route expects; the message says where";
+    BadQuery = "bad_query", 400, "the search query cannot be read; `at` points at the character";
+    BadCursor = "bad_cursor", 400, "the cursor is not one this list gave out; start again without a cursor";
+    MissingIdempotencyKey = "missing_idempotency_key", 400, "creating requests carry an Idempotency-Key header of 1 to 128 visible characters";
+    Unauthenticated = "unauthenticated", 401, "the access token is missing, expired or not valid; log in or refresh";
+    BadCredentials = "bad_credentials", 401, "e-mail address or password is wrong";
+    BadRefreshToken = "bad_refresh_token", 401, "the refresh token is unknown, expired or was used before; log in again";
+    Forbidden = "forbidden", 403, "your role does not allow this; ask a manager of the case";
+    BadSetupCode = "bad_setup_code", 403, "the setup code is wrong or was used; it is printed when dia starts on an empty system";
+    SignupClosed = "signup_closed", 403, "sign-up is closed; ask an administrator for an invitation";
+    NotFound = "not_found", 404, "there is no such thing, or it is not yours to see";
+    MethodNotAllowed = "method_not_allowed", 405, "the route exists but not with this method";
+    RequestTimeout = "request_timeout", 408, "the request took too long to arrive; send it again";
+    Conflict = "conflict", 409, "the state of the thing does not allow this; read it again";
+    EmailTaken = "email_taken", 409, "a user with this e-mail address exists";
+    IdempotencyMismatch = "idempotency_mismatch", 409, "this Idempotency-Key was used with another request; use a fresh key";
+    IdempotencyInProgress = "idempotency_in_progress", 409, "a request with this Idempotency-Key is still running; wait and repeat it";
+    TooLarge = "too_large", 413, "the body or file exceeds the configured limit";
+    UnsupportedMediaType = "unsupported_media_type", 415, "this route does not take that Content-Type";
+    RangeNotSatisfiable = "range_not_satisfiable", 416, "the requested range lies outside the file";
+    Invalid = "invalid", 422, "a field does not hold a permitted value; the message says which";
+    WeakPassword = "weak_password", 422, "the password is too short or too easy to guess; the message says why";
+    TooManyRequests = "too_many_requests", 429, "too many requests; wait for the time in Retry-After";
+    Internal = "internal", 500, "something failed inside dia; the request id finds it in the log";
+    Unavailable = "unavailable", 503, "dia is starting, stopping or a backend is away; repeat the request";
+    StorageFull = "storage_full", 507, "the disk is full; nothing was stored, repeat the upload when there is room";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_statuses_are_errors() {
+        let mut names: Vec<_> = Code::ALL.iter().map(|c| c.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Code::ALL.len());
+        assert!(Code::ALL.iter().all(|c| (400..600).contains(&c.status())));
+    }
+}

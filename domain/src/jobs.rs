@@ -1,0 +1,298 @@
+//! The wire contract of the queue: every kind of job, its payload and its policy. Payloads carry ids, never text, and
+//! tolerate unknown fields so that a fleet one version older keeps working.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::ids::{CaseId, DatabaseId, DocumentId, MessageId};
+
+/// A named stream of work with its own workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Queue {
+    /// Identify, unpack, deduplicate.
+    Ingest,
+    /// Extract text, including OCR.
+    Extract,
+    /// Write and publish indexes.
+    Index,
+    /// Answer questions.
+    Chat,
+    /// Housekeeping.
+    Maintenance,
+}
+
+impl Queue {
+    /// All queues.
+    pub const ALL: [Self; 5] = [Self::Ingest, Self::Extract, Self::Index, Self::Chat, Self::Maintenance];
+
+    /// The name in rows, metrics and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Extract => "extract",
+            Self::Index => "index",
+            Self::Chat => "chat",
+            Self::Maintenance => "maintenance",
+        }
+    }
+
+    /// The queue of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|q| q.name() == name)
+    }
+}
+
+/// How a kind of job is run and retried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Claims allowed, counting those that ended in a dead process; then it is dead-lettered.
+    pub max_attempts: u32,
+    /// Delay before the second attempt; doubles from there.
+    pub backoff: Duration,
+    /// Longest delay between attempts.
+    pub backoff_cap: Duration,
+    /// Longest run of one attempt.
+    pub timeout: Duration,
+    /// Higher is claimed first within a case's lane.
+    pub priority: i32,
+}
+
+impl Policy {
+    const DEFAULT: Self = Self {
+        max_attempts: 3,
+        backoff: Duration::from_secs(1),
+        backoff_cap: Duration::from_mins(2),
+        timeout: Duration::from_mins(30),
+        priority: 0,
+    };
+
+    /// The delay before the attempt after `attempts` failed ones, without jitter: `backoff · 2^(attempts-1)`, capped.
+    pub fn delay(&self, attempts: u32) -> Duration {
+        let doublings = attempts.saturating_sub(1).min(20);
+        self.backoff.saturating_mul(1 << doublings).min(self.backoff_cap)
+    }
+}
+
+/// A unit of queued work.
+pub trait Job: Serialize + DeserializeOwned + Send + Sync + Unpin + 'static {
+    /// The name, verb_object; the key of the wire contract.
+    const KIND: &'static str;
+    /// Which workers run it.
+    const QUEUE: Queue;
+    /// How it is run and retried.
+    const POLICY: Policy = Policy::DEFAULT;
+
+    /// The case it works for: its lane in fair claiming. `None` for the system's own work.
+    fn case(&self) -> Option<CaseId>;
+
+    /// At most one job of this key waits at a time, and never two run at once. `None` for ordinary jobs.
+    fn unique_key(&self) -> Option<String> {
+        None
+    }
+
+    /// The document it works on, for listing and for cancelling with its batch.
+    fn document(&self) -> Option<DocumentId> {
+        None
+    }
+}
+
+/// Identify a received document, unpack its members into documents of their own, detect duplicates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestDocument {
+    /// The case.
+    pub case: CaseId,
+    /// The document.
+    pub document: DocumentId,
+}
+
+impl Job for IngestDocument {
+    const KIND: &'static str = "ingest_document";
+    const QUEUE: Queue = Queue::Ingest;
+
+    fn case(&self) -> Option<CaseId> {
+        Some(self.case)
+    }
+
+    fn document(&self) -> Option<DocumentId> {
+        Some(self.document)
+    }
+}
+
+/// Extract text, page boundaries and metadata of an ingested document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtractText {
+    /// The case.
+    pub case: CaseId,
+    /// The document.
+    pub document: DocumentId,
+}
+
+impl Job for ExtractText {
+    const KIND: &'static str = "extract_text";
+    const QUEUE: Queue = Queue::Extract;
+
+    fn case(&self) -> Option<CaseId> {
+        Some(self.case)
+    }
+
+    fn document(&self) -> Option<DocumentId> {
+        Some(self.document)
+    }
+}
+
+/// Bring a database's index up to date with its documents and publish a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexDatabase {
+    /// The case.
+    pub case: CaseId,
+    /// The database.
+    pub database: DatabaseId,
+}
+
+impl Job for IndexDatabase {
+    const KIND: &'static str = "index_database";
+    const QUEUE: Queue = Queue::Index;
+    const POLICY: Policy = Policy { max_attempts: 10, ..Policy::DEFAULT };
+
+    fn case(&self) -> Option<CaseId> {
+        Some(self.case)
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("index_database:{}", self.database))
+    }
+}
+
+/// Build a database's index anew beside the live one, then switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReindexDatabase {
+    /// The case.
+    pub case: CaseId,
+    /// The database.
+    pub database: DatabaseId,
+}
+
+impl Job for ReindexDatabase {
+    const KIND: &'static str = "reindex_database";
+    const QUEUE: Queue = Queue::Index;
+    const POLICY: Policy = Policy { timeout: Duration::from_hours(12), ..Policy::DEFAULT };
+
+    fn case(&self) -> Option<CaseId> {
+        Some(self.case)
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("reindex_database:{}", self.database))
+    }
+}
+
+/// Answer the user's message: the payload names the assistant message that will hold the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerChat {
+    /// The case.
+    pub case: CaseId,
+    /// The assistant's message to fill.
+    pub message: MessageId,
+}
+
+impl Job for AnswerChat {
+    const KIND: &'static str = "answer_chat";
+    const QUEUE: Queue = Queue::Chat;
+    const POLICY: Policy =
+        Policy { backoff: Duration::from_millis(250), timeout: Duration::from_mins(5), ..Policy::DEFAULT };
+
+    fn case(&self) -> Option<CaseId> {
+        Some(self.case)
+    }
+}
+
+/// Remove a deleted case: destroy its key, then its bytes and rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeCase {
+    /// The case.
+    pub case: CaseId,
+}
+
+impl Job for PurgeCase {
+    const KIND: &'static str = "purge_case";
+    const QUEUE: Queue = Queue::Maintenance;
+    const POLICY: Policy = Policy { max_attempts: 20, ..Policy::DEFAULT };
+
+    fn case(&self) -> Option<CaseId> {
+        Some(self.case)
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("purge_case:{}", self.case))
+    }
+}
+
+/// Remove blobs nothing refers to, expired sessions and idempotency records, and old finished jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectGarbage {}
+
+impl Job for CollectGarbage {
+    const KIND: &'static str = "collect_garbage";
+    const QUEUE: Queue = Queue::Maintenance;
+
+    fn case(&self) -> Option<CaseId> {
+        None
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(Self::KIND.to_owned())
+    }
+}
+
+/// Enqueue work that should exist and does not: an indexing job for every database with documents that wait for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepJobs {}
+
+impl Job for SweepJobs {
+    const KIND: &'static str = "sweep_jobs";
+    const QUEUE: Queue = Queue::Maintenance;
+
+    fn case(&self) -> Option<CaseId> {
+        None
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(Self::KIND.to_owned())
+    }
+}
+
+/// Every kind, for tests that enumerate them.
+pub const KINDS: [&str; 8] = [
+    IngestDocument::KIND,
+    ExtractText::KIND,
+    IndexDatabase::KIND,
+    ReindexDatabase::KIND,
+    AnswerChat::KIND,
+    PurgeCase::KIND,
+    CollectGarbage::KIND,
+    SweepJobs::KIND,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn back_off_doubles_to_its_cap() {
+        let policy = Policy::DEFAULT;
+        let delays: Vec<u64> = (1..=9).map(|n| policy.delay(n).as_secs()).collect();
+        assert_eq!(delays, [1, 2, 4, 8, 16, 32, 64, 120, 120]);
+        assert_eq!(policy.delay(u32::MAX), policy.backoff_cap);
+    }
+
+    #[test]
+    fn payloads_are_ids_and_tolerate_fields_of_a_newer_version() {
+        let job = IndexDatabase { case: CaseId::new(), database: DatabaseId::new() };
+        let mut wire = serde_json::to_value(job).unwrap_or_default();
+        assert_eq!(wire.as_object().map(serde_json::Map::len), Some(2));
+        wire["added_later"] = 1.into();
+        assert_eq!(serde_json::from_value::<IndexDatabase>(wire).ok(), Some(job));
+    }
+}

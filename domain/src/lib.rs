@@ -1,0 +1,14 @@
+//! The vocabulary of dia: identifiers, actors, access rules, job payloads, events, errors, text. Pure: no I/O, no clock
+//! of its own, no database. Every other room depends on this one; this one depends on none.
+
+pub mod access;
+pub mod actor;
+pub mod clock;
+pub mod error;
+pub mod events;
+pub mod files;
+pub mod ids;
+pub mod jobs;
+pub mod outcome;
+pub mod page;
+pub mod text;
