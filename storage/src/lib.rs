@@ -1,1 +1,43 @@
-//! storage
+//! All durable state and every wire to it: rows in SQLite or PostgreSQL, encrypted objects, keys, the queue's truth and its
+//! bell, live events. API and workers speak to storage only through the types here.
+
+pub mod audit;
+pub mod blobs;
+mod db;
+mod error;
+pub mod idempotency;
+pub mod jobs;
+pub mod leases;
+pub mod objects;
+pub mod pubsub;
+pub mod queue;
+pub mod schedules;
+mod tx;
+pub mod vault;
+
+use std::sync::Arc;
+
+use domain::clock::Clock;
+
+pub use crate::{
+    db::Db,
+    error::{Error, Result},
+    tx::Tx,
+};
+
+/// Everything durable, chosen once at start and cloned cheaply.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// Rows.
+    pub db: Db,
+    /// Encrypted bytes.
+    pub objects: objects::Objects,
+    /// Keys.
+    pub vault: Arc<vault::Vault>,
+    /// Wakes workers.
+    pub bell: queue::Bell,
+    /// Carries live events.
+    pub pubsub: pubsub::PubSub,
+    /// The process's time.
+    pub clock: Clock,
+}

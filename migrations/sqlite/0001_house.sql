@@ -1,0 +1,286 @@
+-- The first house: people, cases, documents, jobs, audit. Times are microseconds since the epoch (INTEGER).
+-- Columns named `sealed_*` hold ciphertext under the case key, bound to table, column and row.
+
+create table users (
+    id BLOB primary key,
+    email text not null unique,
+    name text not null,
+    password_hash text not null,
+    role text not null,
+    is_active BOOLEAN not null,
+    last_login INTEGER,
+    failed_login_attempts INTEGER not null default 0,
+    lockout_until INTEGER,
+    created_at INTEGER not null,
+    updated_at INTEGER not null
+);
+
+-- One-time codes that let somebody sign up: the setup code of an empty system, and invitations. Only hashes are kept.
+create table signup_codes (
+    hash BLOB primary key,
+    purpose text not null,
+    role text not null,
+    created_by BLOB references users (id),
+    created_at INTEGER not null,
+    expires_at INTEGER not null,
+    used_at INTEGER
+);
+
+create table sessions (
+    id BLOB primary key,
+    user_id BLOB not null references users (id),
+    refresh_hash BLOB not null unique,
+    previous_hash BLOB,
+    rotated_at INTEGER not null,
+    created_at INTEGER not null,
+    last_used_at INTEGER not null,
+    expires_at INTEGER not null,
+    revoked_at INTEGER,
+    address text,
+    agent text
+);
+create index sessions_user on sessions (user_id);
+create index sessions_previous on sessions (previous_hash);
+
+create table cases (
+    id BLOB primary key,
+    title text not null,
+    description text not null,
+    status text not null,
+    priority text not null,
+    kind text not null,
+    owner_id BLOB not null references users (id),
+    created_at INTEGER not null,
+    updated_at INTEGER not null,
+    deleted_at INTEGER
+);
+
+-- Destroying a case's rows here is its crypto-erase.
+create table case_keys (
+    case_id BLOB not null references cases (id),
+    version INTEGER not null,
+    wrapped BLOB not null,
+    created_at INTEGER not null,
+    primary key (case_id, version)
+);
+
+create table case_members (
+    case_id BLOB not null references cases (id),
+    user_id BLOB not null references users (id),
+    role text not null,
+    created_at INTEGER not null,
+    primary key (case_id, user_id)
+);
+create index case_members_user on case_members (user_id, case_id);
+
+create table databases (
+    id BLOB primary key,
+    case_id BLOB not null references cases (id),
+    name text not null,
+    description text not null,
+    generation INTEGER not null default 0,
+    created_at INTEGER not null,
+    updated_at INTEGER not null
+);
+create index databases_case on databases (case_id, id);
+
+-- Every object the store should hold; an object without a row here is an orphan.
+create table blobs (
+    id BLOB primary key,
+    case_id BLOB not null references cases (id),
+    kind text not null,
+    size INTEGER not null,
+    sha256 BLOB not null,
+    created_at INTEGER not null
+);
+create index blobs_case on blobs (case_id);
+
+-- Published states of an index; the one whose number is databases.generation is live.
+create table generations (
+    id BLOB primary key,
+    database_id BLOB not null references databases (id),
+    case_id BLOB not null references cases (id),
+    number INTEGER not null,
+    fence INTEGER not null,
+    sealed_manifest BLOB not null,
+    documents INTEGER not null,
+    chunks INTEGER not null,
+    created_at INTEGER not null,
+    retired_at INTEGER,
+    unique (database_id, number)
+);
+
+create table leases (
+    name text primary key,
+    holder text not null,
+    fence INTEGER not null,
+    expires_at INTEGER not null
+);
+
+create table batches (
+    id BLOB primary key,
+    case_id BLOB not null references cases (id),
+    database_id BLOB not null references databases (id),
+    source text not null,
+    state text not null,
+    sealed_details BLOB not null,
+    created_by BLOB references users (id),
+    created_at INTEGER not null,
+    updated_at INTEGER not null
+);
+create index batches_database on batches (database_id, id);
+
+create table documents (
+    id BLOB primary key,
+    case_id BLOB not null references cases (id),
+    database_id BLOB not null references databases (id),
+    batch_id BLOB not null references batches (id),
+    parent_id BLOB references documents (id),
+    family_id BLOB not null,
+    ordinal INTEGER not null,
+    depth INTEGER not null,
+    item_key BLOB not null,
+    state text not null,
+    format text,
+    media_type text,
+    size INTEGER not null,
+    sha256 BLOB not null,
+    original_blob BLOB not null,
+    text_blob BLOB,
+    pages INTEGER,
+    characters INTEGER,
+    duplicate_of BLOB,
+    exception text,
+    reader text,
+    sealed_details BLOB not null,
+    created_at INTEGER not null,
+    updated_at INTEGER not null,
+    deleted_at INTEGER,
+    unique (batch_id, item_key)
+);
+create index documents_counts on documents (database_id, state, batch_id);
+create index documents_listing on documents (database_id, id);
+create index documents_case on documents (case_id, id);
+create index documents_family on documents (family_id, id);
+create index documents_parent on documents (parent_id, ordinal);
+create index documents_batch on documents (batch_id, id);
+create index documents_duplicate on documents (duplicate_of);
+create index documents_deleted on documents (database_id) where deleted_at is not null;
+
+-- Which top-level document stands for a content in a database; copies of it are duplicates.
+create table contents (
+    database_id BLOB not null references databases (id),
+    sha256 BLOB not null,
+    document_id BLOB not null references documents (id),
+    primary key (database_id, sha256)
+);
+create index contents_document on contents (document_id);
+
+create table conversations (
+    id BLOB primary key,
+    case_id BLOB not null references cases (id),
+    owner_id BLOB not null references users (id),
+    sealed_title BLOB not null,
+    created_at INTEGER not null,
+    updated_at INTEGER not null
+);
+create index conversations_owner on conversations (owner_id, case_id, id);
+
+create table messages (
+    id BLOB primary key,
+    conversation_id BLOB not null references conversations (id),
+    case_id BLOB not null references cases (id),
+    owner_id BLOB not null references users (id),
+    role text not null,
+    state text not null,
+    sealed_body BLOB not null,
+    created_at INTEGER not null,
+    updated_at INTEGER not null
+);
+create index messages_conversation on messages (conversation_id, id);
+create index messages_owner on messages (owner_id, case_id, id);
+
+-- Documents, passages and databases pinned to a conversation: answers look there only.
+create table context_items (
+    id BLOB primary key,
+    conversation_id BLOB not null references conversations (id),
+    case_id BLOB not null references cases (id),
+    database_id BLOB not null references databases (id),
+    document_id BLOB references documents (id),
+    span_start INTEGER,
+    span_end INTEGER,
+    created_at INTEGER not null
+);
+create index context_items_conversation on context_items (conversation_id, id);
+
+-- The truth of the queue. `lane` is the case (or the nil UUID): claims go round the lanes.
+create table jobs (
+    id BLOB primary key,
+    kind text not null,
+    queue text not null,
+    lane BLOB not null,
+    document_id BLOB,
+    payload TEXT not null,
+    state text not null,
+    priority INTEGER not null,
+    attempts INTEGER not null default 0,
+    max_attempts INTEGER not null,
+    fence INTEGER not null default 0,
+    run_at INTEGER not null,
+    lease_until INTEGER,
+    worker text,
+    unique_key text,
+    error text,
+    request_id BLOB not null,
+    on_behalf BLOB,
+    created_at INTEGER not null,
+    started_at INTEGER,
+    finished_at INTEGER
+);
+create index jobs_due on jobs (queue, lane, priority desc, run_at, id) where state = 'ready';
+create index jobs_leased on jobs (lease_until) where state = 'running';
+create index jobs_document on jobs (document_id) where state in ('ready', 'running');
+create index jobs_state on jobs (state, id);
+create index jobs_finished on jobs (finished_at) where state in ('done', 'cancelled');
+create unique index jobs_one_waiting on jobs (unique_key) where state = 'ready';
+create unique index jobs_one_running on jobs (unique_key) where state = 'running';
+
+create table queues (
+    name text primary key,
+    paused BOOLEAN not null
+);
+
+create table schedules (
+    name text primary key,
+    next_at INTEGER not null
+);
+
+create table audit_events (
+    id BLOB primary key,
+    at INTEGER not null,
+    actor_kind text not null,
+    actor_id BLOB,
+    session_id BLOB,
+    request_id BLOB not null,
+    address text,
+    agent text,
+    action text not null,
+    case_id BLOB,
+    resource_type text not null,
+    resource_id BLOB,
+    details TEXT not null
+);
+create index audit_events_case on audit_events (case_id, id);
+create index audit_events_resource on audit_events (resource_id, id);
+
+-- Answers given to creating requests, kept so that a repeated request has one effect.
+create table idempotency (
+    scope text not null,
+    key text not null,
+    request_hash BLOB not null,
+    status INTEGER not null,
+    sealed_response BLOB not null,
+    created_at INTEGER not null,
+    primary key (scope, key)
+);
+create index idempotency_age on idempotency (created_at);

@@ -1,0 +1,197 @@
+//! The audit trail: one entry for every change of state, written in the transaction that makes it. Entries hold ids and
+//! fields from an allow list, never the text of a document.
+
+use domain::{
+    clock::Timestamp,
+    ids::{AuditId, BatchId, CaseId, ConversationId, DatabaseId, DocumentId, JobId, MessageId, SessionId, UserId},
+    jobs::Queue,
+    outcome::Category,
+    page::{Page, PageQuery},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{Result, Tx, db::query};
+
+/// An entry as stored.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Record {
+    /// Dotted name, `thing.verb`.
+    pub action: &'static str,
+    /// The case concerned.
+    pub case: Option<CaseId>,
+    /// What kind of thing was acted on.
+    pub resource_type: &'static str,
+    /// Which.
+    pub resource: Option<Uuid>,
+    /// Fields from the event's own list.
+    pub details: Value,
+}
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident { $($field:ident : $type:ty),* } = $action:literal, $resource_type:literal, $resource:expr, $case:expr;)+) => {
+        /// Everything that leaves a trace.
+        #[derive(Debug, Clone)]
+        #[allow(missing_docs, reason = "the fields are the ids and values their names say")]
+        pub enum Audit {
+            $($(#[$doc])* $variant { $($field: $type),* },)+
+        }
+
+        impl Audit {
+            /// The entry to store.
+            pub fn record(self) -> Record {
+                match self {
+                    $(Self::$variant { $($field),* } => Record {
+                        action: $action,
+                        case: $case,
+                        resource_type: $resource_type,
+                        resource: $resource,
+                        details: json!({ $(stringify!($field): $field),* }),
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// dia made itself a setup code on an empty system.
+    SetupCodeIssued {} = "system.setup_code_issued", "system", None, None;
+    /// An administrator invited somebody.
+    InvitationIssued { role: &'static str } = "user.invited", "user", None, None;
+    /// Somebody signed up.
+    UserSignedUp { user: UserId, role: &'static str } = "user.signed_up", "user", Some(user.uuid()), None;
+    /// Somebody signed in.
+    SessionOpened { user: UserId, session: SessionId } = "session.opened", "session", Some(session.uuid()), None;
+    /// A sign-in failed.
+    LoginFailed { user: Option<UserId> } = "session.login_failed", "user", user.map(UserId::uuid), None;
+    /// A refresh token was rotated.
+    SessionRefreshed { session: SessionId } = "session.refreshed", "session", Some(session.uuid()), None;
+    /// A used refresh token came back: the whole family was revoked.
+    SessionReplayed { session: SessionId } = "session.replayed", "session", Some(session.uuid()), None;
+    /// Somebody signed out, or was signed out.
+    SessionClosed { session: SessionId } = "session.closed", "session", Some(session.uuid()), None;
+    /// A password was changed.
+    PasswordChanged { user: UserId } = "user.password_changed", "user", Some(user.uuid()), None;
+    /// A case was opened.
+    CaseCreated { case: CaseId } = "case.created", "case", Some(case.uuid()), Some(case);
+    /// A case's fields changed.
+    CaseUpdated { case: CaseId, fields: Vec<&'static str> } = "case.updated", "case", Some(case.uuid()), Some(case);
+    /// A case was deleted.
+    CaseDeleted { case: CaseId } = "case.deleted", "case", Some(case.uuid()), Some(case);
+    /// A deleted case's key was destroyed and its rows and bytes removed.
+    CasePurged { case: CaseId } = "case.purged", "case", Some(case.uuid()), Some(case);
+    /// A member was added or given another role.
+    MemberSet { case: CaseId, user: UserId, role: &'static str } = "case.member_set", "case", Some(case.uuid()), Some(case);
+    /// A member was removed.
+    MemberRemoved { case: CaseId, user: UserId } = "case.member_removed", "case", Some(case.uuid()), Some(case);
+    /// A database was created.
+    DatabaseCreated { case: CaseId, database: DatabaseId } = "database.created", "database", Some(database.uuid()), Some(case);
+    /// A database's fields changed.
+    DatabaseUpdated { case: CaseId, database: DatabaseId, fields: Vec<&'static str> } = "database.updated", "database", Some(database.uuid()), Some(case);
+    /// A rebuild of the index was asked for.
+    ReindexRequested { case: CaseId, database: DatabaseId } = "database.reindex_requested", "database", Some(database.uuid()), Some(case);
+    /// An index generation was published.
+    GenerationPublished { case: CaseId, database: DatabaseId, number: u64, added: u64, removed: u64 } = "database.generation_published", "database", Some(database.uuid()), Some(case);
+    /// A batch was opened.
+    BatchOpened { case: CaseId, batch: BatchId } = "batch.opened", "batch", Some(batch.uuid()), Some(case);
+    /// A batch was closed: nothing more will be delivered.
+    BatchClosed { case: CaseId, batch: BatchId } = "batch.closed", "batch", Some(batch.uuid()), Some(case);
+    /// A batch was cancelled.
+    BatchCancelled { case: CaseId, batch: BatchId, excluded: u64 } = "batch.cancelled", "batch", Some(batch.uuid()), Some(case);
+    /// Files were received; each with its SHA-256.
+    DocumentsReceived { case: CaseId, batch: BatchId, documents: Vec<(DocumentId, String)> } = "document.received", "batch", Some(batch.uuid()), Some(case);
+    /// A document was identified and its members became documents.
+    DocumentIngested { case: CaseId, document: DocumentId, members: Vec<(DocumentId, String)> } = "document.ingested", "document", Some(document.uuid()), Some(case);
+    /// A document was found to be a copy.
+    DocumentDuplicate { case: CaseId, document: DocumentId, duplicate_of: DocumentId } = "document.duplicate", "document", Some(document.uuid()), Some(case);
+    /// A document's text was extracted.
+    DocumentExtracted { case: CaseId, document: DocumentId, reader: String, text_sha256: String } = "document.extracted", "document", Some(document.uuid()), Some(case);
+    /// A document ended as an exception.
+    DocumentException { case: CaseId, document: DocumentId, category: Category } = "document.exception", "document", Some(document.uuid()), Some(case);
+    /// Exceptions were sent through the pipeline again.
+    DocumentsRetried { case: CaseId, database: DatabaseId, documents: u64 } = "document.retried", "database", Some(database.uuid()), Some(case);
+    /// A document was deleted.
+    DocumentDeleted { case: CaseId, document: DocumentId } = "document.deleted", "document", Some(document.uuid()), Some(case);
+    /// A document's text was read.
+    DocumentViewed { case: CaseId, document: DocumentId } = "document.viewed", "document", Some(document.uuid()), Some(case);
+    /// A document's original bytes were downloaded.
+    DocumentDownloaded { case: CaseId, document: DocumentId } = "document.downloaded", "document", Some(document.uuid()), Some(case);
+    /// A search was run.
+    Searched { case: CaseId, database: Option<DatabaseId>, hits: u64 } = "case.searched", "case", Some(case.uuid()), Some(case);
+    /// A conversation was begun.
+    ConversationStarted { case: CaseId, conversation: ConversationId } = "conversation.started", "conversation", Some(conversation.uuid()), Some(case);
+    /// Something was pinned to a conversation, or unpinned.
+    ContextChanged { case: CaseId, conversation: ConversationId } = "conversation.context_changed", "conversation", Some(conversation.uuid()), Some(case);
+    /// A question was asked.
+    QuestionAsked { case: CaseId, message: MessageId } = "message.asked", "message", Some(message.uuid()), Some(case);
+    /// A question was answered from these documents.
+    QuestionAnswered { case: CaseId, message: MessageId, retrieved: Vec<DocumentId>, cited: Vec<DocumentId> } = "message.answered", "message", Some(message.uuid()), Some(case);
+    /// An answer failed.
+    AnswerFailed { case: CaseId, message: MessageId } = "message.failed", "message", Some(message.uuid()), Some(case);
+    /// An answer was cancelled.
+    AnswerCancelled { case: CaseId, message: MessageId } = "message.cancelled", "message", Some(message.uuid()), Some(case);
+    /// A job was retried by hand.
+    JobRetried { job: JobId } = "job.retried", "job", Some(job.uuid()), None;
+    /// A job was cancelled by hand.
+    JobCancelled { job: JobId } = "job.cancelled", "job", Some(job.uuid()), None;
+    /// A job failed for good.
+    JobBuried { job: JobId } = "job.buried", "job", Some(job.uuid()), None;
+    /// A queue was paused or resumed.
+    QueuePaused { queue: Queue, paused: bool } = "queue.paused", "queue", None, None;
+    /// Housekeeping removed what nothing refers to.
+    GarbageCollected { objects: u64, rows: u64 } = "system.garbage_collected", "system", None, None;
+    /// Housekeeping enqueued what was missing.
+    JobsSwept { enqueued: u64 } = "system.jobs_swept", "system", None, None;
+}
+
+/// An entry as read back.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Entry {
+    /// Its id, in order of writing.
+    pub id: AuditId,
+    /// When.
+    pub at: Timestamp,
+    /// `user`, `system` or `anonymous`.
+    pub actor_kind: String,
+    /// The person, if any.
+    pub actor: Option<UserId>,
+    /// The request.
+    pub request: Uuid,
+    /// Dotted name.
+    pub action: String,
+    /// What kind of thing.
+    pub resource_type: String,
+    /// Which.
+    pub resource: Option<Uuid>,
+    /// Fields of the event.
+    pub details: Value,
+}
+
+type Row = (Uuid, i64, String, Option<Uuid>, Uuid, String, String, Option<Uuid>, sqlx::types::Json<Value>);
+
+/// The trail of a case, oldest first. The caller has checked [`domain::access::Action::ReadAudit`].
+pub async fn list(tx: &mut Tx, case: CaseId, page: &PageQuery) -> Result<Page<Entry>> {
+    let limit = page.limit()?;
+    let after: Uuid = page.key()?.unwrap_or(Uuid::nil());
+    let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
+        "select id, at, actor_kind, actor_id, request_id, action, resource_type, resource_id, details from audit_events
+         where case_id = $1 and id > $2 order by id limit $3")
+        .bind(case.uuid()).bind(after).bind(i64::from(limit) + 1).fetch_all(c).await)?;
+    let entries = rows
+        .into_iter()
+        .map(|(id, at, actor_kind, actor, request, action, resource_type, resource, details)| Entry {
+            id: AuditId(id),
+            at: Timestamp(at),
+            actor_kind,
+            actor: actor.map(UserId),
+            request,
+            action,
+            resource_type,
+            resource,
+            details: details.0,
+        })
+        .collect();
+    Ok(Page::of(entries, limit, |entry| entry.id))
+}

@@ -1,0 +1,61 @@
+//! The register of objects: every object the store should hold has a row, written in the transaction that begins to refer
+//! to it. An object without a row is an orphan of a crash and is collected after a grace period.
+
+use domain::{
+    clock::Timestamp,
+    ids::{BlobId, CaseId},
+};
+use futures::TryStreamExt;
+use uuid::Uuid;
+
+use crate::{
+    Result, Storage, Tx,
+    db::{change, query},
+    objects::{BlobKind, Stored},
+};
+
+impl Tx {
+    /// Registers a stored object.
+    pub async fn register_blob(&mut self, case: CaseId, kind: BlobKind, stored: &Stored) -> Result<()> {
+        let now = self.now();
+        change!(self, c => sqlx::query(
+            "insert into blobs (id, case_id, kind, size, sha256, created_at) values ($1,$2,$3,$4,$5,$6)")
+            .bind(stored.blob.uuid()).bind(case.uuid()).bind(kind.name())
+            .bind(i64::try_from(stored.size).unwrap_or(i64::MAX)).bind(&stored.sha256[..]).bind(now.0)
+            .execute(c).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Strikes an object from the register; the object itself goes with the next collection.
+    pub async fn forget_blob(&mut self, blob: BlobId) -> Result<()> {
+        change!(self, c => sqlx::query("delete from blobs where id = $1").bind(blob.uuid()).execute(c).await.map(drop))?;
+        Ok(())
+    }
+
+    /// True when the object is registered.
+    pub async fn is_registered(&mut self, blob: BlobId) -> Result<bool> {
+        Ok(query!(self, c => sqlx::query_scalar("select exists (select 1 from blobs where id = $1)")
+            .bind(blob.uuid()).fetch_one(c).await)?)
+    }
+}
+
+/// Deletes objects that are older than `older_than` and not registered. Returns how many.
+pub async fn collect_orphans(storage: &Storage, older_than: Timestamp) -> Result<u64> {
+    let mut removed = 0;
+    let mut pages = std::pin::pin!(storage.objects.list(older_than));
+    while let Some(page) = pages.try_next().await? {
+        let mut orphans = Vec::new();
+        let mut tx = storage.read(&domain::actor::Actor::system(Uuid::nil())).await?;
+        for object in page {
+            if !tx.is_registered(object.blob).await? {
+                orphans.push(object.blob);
+            }
+        }
+        drop(tx);
+        for blob in orphans {
+            storage.objects.delete(blob).await?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}

@@ -1,0 +1,111 @@
+//! The two databases behind one text of SQL. A statement is written once with `$1` parameters and native uuid, bool,
+//! bytes, bigint and JSON; the macros below expand it per driver. Only what truly differs asks for the dialect.
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    PgPool, SqlitePool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::error::Result;
+
+/// Where rows live.
+#[derive(Debug, Clone)]
+pub enum Db {
+    /// A file beside the data: one writer, many readers.
+    Sqlite {
+        /// The only connection that writes.
+        writer: SqlitePool,
+        /// Read-only connections.
+        readers: SqlitePool,
+    },
+    /// A PostgreSQL server.
+    Postgres(PgPool),
+}
+
+/// How long a caller waits for a connection before the database counts as away.
+const ACQUIRE: Duration = Duration::from_mins(1);
+
+impl Db {
+    /// Opens (and creates) a SQLite database file and brings its schema up to date.
+    ///
+    /// One writer with `BEGIN IMMEDIATE` never meets `SQLITE_BUSY_SNAPSHOT`; `synchronous=FULL` makes a commit durable.
+    pub async fn sqlite(path: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(30))
+            .foreign_keys(true)
+            .pragma("secure_delete", "on")
+            .pragma("temp_store", "memory")
+            .pragma("journal_size_limit", "67108864");
+        let writer =
+            SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_with(options.clone()).await?;
+        sqlx::migrate!("../migrations/sqlite").run(&writer).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(ACQUIRE)
+            .connect_with(options.read_only(true))
+            .await?;
+        Ok(Self::Sqlite { writer, readers })
+    }
+
+    /// Connects to PostgreSQL (`postgres://user@host/database`) and brings its schema up to date; sqlx holds an advisory
+    /// lock meanwhile, so many processes may start at once.
+    pub async fn postgres(url: &str, connections: u32) -> Result<Self> {
+        let options: PgConnectOptions = url.parse().map_err(sqlx::Error::from)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE)
+            .connect_with(options.application_name("dia"))
+            .await?;
+        sqlx::migrate!("../migrations/postgres").run(&pool).await?;
+        Ok(Self::Postgres(pool))
+    }
+
+    /// Closes all connections; SQLite folds its write-ahead log into the file.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// Runs a reading statement on a [`crate::Tx`]: `query!(tx, c => sqlx::query(…).fetch_one(c).await)`.
+macro_rules! query {
+    ($tx:expr, $c:ident => $body:expr) => {
+        match &mut $tx.connection {
+            $crate::tx::Connection::Sqlite(t) => {
+                #[allow(unused, reason = "only bulk statements name the driver")]
+                type Driver = sqlx::Sqlite;
+                let $c = &mut **t;
+                $body
+            }
+            $crate::tx::Connection::Postgres(t) => {
+                #[allow(unused, reason = "only bulk statements name the driver")]
+                type Driver = sqlx::Postgres;
+                let $c = &mut **t;
+                $body
+            }
+        }
+    };
+}
+
+/// Runs a changing statement on a [`crate::Tx`] and remembers that the transaction owes an audit event.
+macro_rules! change {
+    ($tx:expr, $c:ident => $body:expr) => {{
+        $tx.changed = true;
+        $crate::db::query!($tx, $c => $body)
+    }};
+}
+
+pub(crate) use change;
+pub(crate) use query;

@@ -1,0 +1,222 @@
+//! The operator's view of the queue: list, show, retry, cancel, pause, count.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    access::{SystemAction, may_system},
+    clock::Timestamp,
+    ids::{CaseId, DocumentId, JobId},
+    jobs::Queue,
+    page::{Page, PageQuery},
+};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::{
+    Error, Result, Tx,
+    audit::Audit,
+    db::{change, query},
+};
+
+/// A job as the operator sees it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JobRow {
+    /// Its id.
+    pub id: JobId,
+    /// The kind.
+    pub kind: String,
+    /// Its queue.
+    pub queue: String,
+    /// `ready`, `running`, `done`, `dead` or `cancelled`.
+    pub state: String,
+    /// The case it works for.
+    pub case: Option<CaseId>,
+    /// The document it works on.
+    pub document: Option<DocumentId>,
+    /// Ids only.
+    pub payload: Value,
+    /// Claims so far.
+    pub attempts: u32,
+    /// Claims allowed.
+    pub max_attempts: u32,
+    /// Not claimed before this.
+    pub run_at: Timestamp,
+    /// Until when its holder may be silent.
+    pub lease_until: Option<Timestamp>,
+    /// The last holder.
+    pub worker: Option<String>,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+    /// When it was enqueued.
+    pub created_at: Timestamp,
+    /// When it was last claimed.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Which jobs to list.
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    /// Only in this state.
+    pub state: Option<String>,
+    /// Only of this kind.
+    pub kind: Option<String>,
+}
+
+/// Depth and age of one queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct QueueStats {
+    /// Jobs due now.
+    pub ready: u64,
+    /// Jobs waiting for their time.
+    pub delayed: u64,
+    /// Jobs being worked on.
+    pub running: u64,
+    /// Jobs given up.
+    pub dead: u64,
+    /// Age of the oldest due job in microseconds.
+    pub oldest_micros: u64,
+    /// True when claims are paused.
+    pub paused: bool,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    kind: String,
+    queue: String,
+    state: String,
+    lane: Uuid,
+    document_id: Option<Uuid>,
+    payload: Json<Value>,
+    attempts: i64,
+    max_attempts: i64,
+    run_at: i64,
+    lease_until: Option<i64>,
+    worker: Option<String>,
+    error: Option<String>,
+    created_at: i64,
+    started_at: Option<i64>,
+    finished_at: Option<i64>,
+}
+
+impl From<Row> for JobRow {
+    fn from(row: Row) -> Self {
+        Self {
+            id: JobId(row.id),
+            kind: row.kind,
+            queue: row.queue,
+            state: row.state,
+            case: (!row.lane.is_nil()).then_some(CaseId(row.lane)),
+            document: row.document_id.map(DocumentId),
+            payload: row.payload.0,
+            attempts: u32::try_from(row.attempts).unwrap_or_default(),
+            max_attempts: u32::try_from(row.max_attempts).unwrap_or_default(),
+            run_at: Timestamp(row.run_at),
+            lease_until: row.lease_until.map(Timestamp),
+            worker: row.worker,
+            error: row.error,
+            created_at: Timestamp(row.created_at),
+            started_at: row.started_at.map(Timestamp),
+            finished_at: row.finished_at.map(Timestamp),
+        }
+    }
+}
+
+fn allowed(tx: &Tx) -> Result<()> {
+    if may_system(tx.actor(), SystemAction::ManageJobs) { Ok(()) } else { Err(Error::Forbidden) }
+}
+
+/// Jobs, newest first.
+pub async fn list(tx: &mut Tx, filter: &JobFilter, page: &PageQuery) -> Result<Page<JobRow>> {
+    allowed(tx)?;
+    let limit = page.limit()?;
+    let before: Uuid = page.key()?.unwrap_or(Uuid::max());
+    let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
+        "select * from jobs where id < $1 and ($2 or state = $3) and ($4 or kind = $5) order by id desc limit $6")
+        .bind(before).bind(filter.state.is_none()).bind(filter.state.as_deref().unwrap_or(""))
+        .bind(filter.kind.is_none()).bind(filter.kind.as_deref().unwrap_or("")).bind(i64::from(limit) + 1)
+        .fetch_all(c).await)?;
+    Ok(Page::of(rows.into_iter().map(JobRow::from).collect(), limit, |job| job.id))
+}
+
+/// One job.
+pub async fn find(tx: &mut Tx, id: JobId) -> Result<JobRow> {
+    allowed(tx)?;
+    let row: Option<Row> =
+        query!(tx, c => sqlx::query_as("select * from jobs where id = $1").bind(id.uuid()).fetch_optional(c).await)?;
+    row.map(JobRow::from).ok_or(Error::NotFound)
+}
+
+/// Makes a dead or cancelled job due again with all its attempts. The caller resets the document it works on.
+pub async fn retry(tx: &mut Tx, id: JobId) -> Result<JobRow> {
+    let job = find(tx, id).await?;
+    if !matches!(job.state.as_str(), "dead" | "cancelled") {
+        return Err(Error::Conflict("only dead or cancelled jobs can be retried"));
+    }
+    let now = tx.shared_now().await?;
+    change!(tx, c => sqlx::query(
+        "update jobs set state = 'ready', attempts = 0, run_at = $2, finished_at = null, error = null where id = $1")
+        .bind(id.uuid()).bind(now.0).execute(c).await.map(drop))?;
+    tx.audit(Audit::JobRetried { job: id }).await?;
+    if let Some(queue) = Queue::parse(&job.queue) {
+        tx.ring(queue);
+    }
+    find(tx, id).await
+}
+
+/// Cancels a waiting or running job. A document it worked on ends as excluded: see `documents::exclude`.
+pub async fn cancel(tx: &mut Tx, id: JobId) -> Result<JobRow> {
+    find(tx, id).await?;
+    let now = tx.now();
+    let moved = change!(tx, c => sqlx::query(
+        "update jobs set state = 'cancelled', finished_at = $2, lease_until = null where id = $1 and state in ('ready', 'running')")
+        .bind(id.uuid()).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
+    if moved == 0 {
+        return Err(Error::Conflict("the job has already ended"));
+    }
+    tx.audit(Audit::JobCancelled { job: id }).await?;
+    find(tx, id).await
+}
+
+/// Pauses or resumes claims from a queue; running jobs finish.
+pub async fn set_paused(tx: &mut Tx, queue: Queue, paused: bool) -> Result<()> {
+    allowed(tx)?;
+    change!(tx, c => sqlx::query(
+        "insert into queues (name, paused) values ($1, $2) on conflict (name) do update set paused = excluded.paused")
+        .bind(queue.name()).bind(paused).execute(c).await.map(drop))?;
+    tx.audit(Audit::QueuePaused { queue, paused }).await?;
+    tx.ring(queue);
+    Ok(())
+}
+
+/// Depth and age of every queue.
+pub async fn counts(tx: &mut Tx) -> Result<BTreeMap<Queue, QueueStats>> {
+    let now = tx.shared_now().await?;
+    let rows: Vec<(String, String, i64, i64, Option<i64>)> = query!(tx, c => sqlx::query_as(
+        "select queue, state, count(*), cast(sum(case when run_at > $1 then 1 else 0 end) as bigint), min(run_at) from jobs
+         where state in ('ready', 'running', 'dead') group by queue, state")
+        .bind(now.0).fetch_all(c).await)?;
+    let mut stats: BTreeMap<Queue, QueueStats> = Queue::ALL.into_iter().map(|q| (q, QueueStats::default())).collect();
+    for (queue, state, count, future, oldest) in rows {
+        let Some(entry) = Queue::parse(&queue).and_then(|q| stats.get_mut(&q)) else { continue };
+        let count = u64::try_from(count).unwrap_or(0);
+        match state.as_str() {
+            "running" => entry.running = count,
+            "dead" => entry.dead = count,
+            _ => {
+                entry.delayed = u64::try_from(future).unwrap_or(0);
+                entry.ready = count - entry.delayed;
+                entry.oldest_micros = oldest.map_or(0, |at| u64::try_from(now.0 - at).unwrap_or(0));
+            }
+        }
+    }
+    let paused: Vec<String> = query!(tx, c => sqlx::query_scalar("select name from queues where paused").fetch_all(c).await)?;
+    for queue in paused.iter().filter_map(|name| Queue::parse(name)) {
+        stats.entry(queue).or_default().paused = true;
+    }
+    Ok(stats)
+}

@@ -1,0 +1,131 @@
+//! Settling a held job: done, again later, or dead; and keeping its lease alive meanwhile. Every statement checks the fence.
+
+use std::{collections::HashSet, time::Duration};
+
+use domain::{
+    clock::Timestamp,
+    ids::{BatchId, JobId},
+};
+use uuid::Uuid;
+
+use super::Held;
+use crate::{
+    Error, Result, Storage, Tx,
+    audit::Audit,
+    db::{change, query},
+};
+
+/// What a heartbeat learned.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Jobs that were cancelled or taken over: stop working on them.
+    pub lost: Vec<JobId>,
+}
+
+impl Tx {
+    /// Puts a held job back, due at `delay` from now, with the reason it failed. A unique job whose successor already
+    /// waits is superseded by it.
+    pub async fn retry_later(&mut self, held: &Held, delay: Duration, error: &str) -> Result<()> {
+        let due = self.shared_now().await?.plus(delay);
+        let successor: bool = query!(self, c => sqlx::query_scalar(
+            "select exists (select 1 from jobs w join jobs j on j.unique_key = w.unique_key
+             where j.id = $1 and w.state = 'ready')")
+            .bind(held.id.uuid()).fetch_one(c).await)?;
+        if successor {
+            return finish(self, held, "done", Some("superseded")).await;
+        }
+        let moved = change!(self, c => sqlx::query(
+            "update jobs set state = 'ready', run_at = $3, lease_until = null, error = $4
+             where id = $1 and fence = $2 and state = 'running'")
+            .bind(held.id.uuid()).bind(held.fence).bind(due.0).bind(cut(error)).execute(c).await.map(|r| r.rows_affected()))?;
+        if moved == 1 { Ok(()) } else { Err(Error::LeaseLost) }
+    }
+
+    /// Dead-letters a held job. Whoever calls this also gives the job's document its exception, in this transaction.
+    pub async fn bury(&mut self, held: &Held, error: &str) -> Result<()> {
+        finish(self, held, "dead", Some(error)).await?;
+        self.audit(Audit::JobBuried { job: held.id }).await
+    }
+}
+
+pub(super) async fn finish(tx: &mut Tx, held: &Held, state: &str, error: Option<&str>) -> Result<()> {
+    let now = tx.now();
+    let moved = change!(tx, c => sqlx::query(
+        "update jobs set state = $3, finished_at = $4, lease_until = null, error = $5
+         where id = $1 and fence = $2 and state = 'running'")
+        .bind(held.id.uuid()).bind(held.fence).bind(state).bind(now.0).bind(error.map(cut)).execute(c).await
+        .map(|r| r.rows_affected()))?;
+    if moved != 1 {
+        return Err(Error::LeaseLost);
+    }
+    let waiting: Option<String> = query!(tx, c => sqlx::query_scalar(
+        "select w.queue from jobs w join jobs j on j.unique_key = w.unique_key where j.id = $1 and w.state = 'ready'")
+        .bind(held.id.uuid()).fetch_optional(c).await)?;
+    if let Some(queue) = waiting.as_deref().and_then(domain::jobs::Queue::parse) {
+        tx.ring(queue);
+    }
+    Ok(())
+}
+
+/// Keeps the leases of `held` alive for `lease` from now, and says which were lost.
+pub async fn extend(storage: &Storage, held: &[(JobId, i64)], lease: Duration) -> Result<Heartbeat> {
+    if held.is_empty() {
+        return Ok(Heartbeat::default());
+    }
+    let mut tx = storage.begin_machinery().await?;
+    let until = tx.shared_now().await?.plus(lease);
+    let mut kept: HashSet<(Uuid, i64)> = HashSet::new();
+    for (id, fence) in held {
+        let alive = change!(tx, c => sqlx::query(
+            "update jobs set lease_until = $3 where id = $1 and fence = $2 and state = 'running'")
+            .bind(id.uuid()).bind(fence).bind(until.0).execute(c).await.map(|r| r.rows_affected()))?;
+        if alive == 1 {
+            kept.insert((id.uuid(), *fence));
+        }
+    }
+    tx.commit().await?;
+    Ok(Heartbeat { lost: held.iter().filter(|(id, f)| !kept.contains(&(id.uuid(), *f))).map(|(id, _)| *id).collect() })
+}
+
+/// Gives held jobs back untouched (a graceful stop): the attempt does not count and they are due at once.
+pub async fn release(storage: &Storage, held: &[Held]) -> Result<()> {
+    if held.is_empty() {
+        return Ok(());
+    }
+    let mut tx = storage.begin_machinery().await?;
+    let now = tx.shared_now().await?;
+    for job in held {
+        let released = change!(tx, c => sqlx::query(
+            "update jobs set state = 'ready', attempts = attempts - 1, run_at = $3, lease_until = null
+             where id = $1 and fence = $2 and state = 'running'
+             and not exists (select 1 from jobs w where w.unique_key = jobs.unique_key and w.state = 'ready')")
+            .bind(job.id.uuid()).bind(job.fence).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
+        if released == 0 {
+            superseded(&mut tx, job, now).await?;
+        }
+    }
+    tx.commit().await
+}
+
+async fn superseded(tx: &mut Tx, job: &Held, now: Timestamp) -> Result<()> {
+    change!(tx, c => sqlx::query(
+        "update jobs set state = 'done', finished_at = $3, lease_until = null, error = 'superseded'
+         where id = $1 and fence = $2 and state = 'running'")
+        .bind(job.id.uuid()).bind(job.fence).bind(now.0).execute(c).await.map(drop))?;
+    Ok(())
+}
+
+/// Cancels every waiting and running job of a batch's documents; running ones learn it with their next heartbeat, and
+/// cannot complete in any case.
+pub async fn cancel_for_batch(tx: &mut Tx, batch: BatchId) -> Result<u64> {
+    let now = tx.now();
+    Ok(change!(tx, c => sqlx::query(
+        "update jobs set state = 'cancelled', finished_at = $2, lease_until = null where state in ('ready', 'running')
+         and document_id in (select id from documents where batch_id = $1)")
+        .bind(batch.uuid()).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?)
+}
+
+/// Error texts in rows are for the operator: bounded, and never a document's text by the rules of those who write them.
+fn cut(error: &str) -> String {
+    error.chars().take(500).collect()
+}
