@@ -1,0 +1,81 @@
+//! Which documents are considered at all: the filters of a search and the scope of a question.
+
+use std::ops::Bound;
+
+use domain::{
+    clock::Timestamp,
+    ids::{BatchId, DocumentId},
+};
+use tantivy::{
+    Term,
+    query::{ConstScoreQuery, Occur, Query, RangeQuery, TermSetQuery},
+};
+
+use crate::schema::Fields;
+
+/// Filters; a document must satisfy all of them. An empty list filters nothing; of a list, any one value is enough.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scope {
+    /// Only these documents.
+    pub documents: Vec<DocumentId>,
+    /// Only these deliveries.
+    pub batches: Vec<BatchId>,
+    /// Only these media types, exactly.
+    pub media_types: Vec<String>,
+    /// Only these custodians, exactly.
+    pub custodians: Vec<String>,
+    /// Only documents with one of these labels, exactly.
+    pub labels: Vec<String>,
+    /// Only documents dated at or after this moment.
+    pub from: Option<Timestamp>,
+    /// Only documents dated before this moment.
+    pub until: Option<Timestamp>,
+}
+
+impl Scope {
+    /// Only these documents, nothing else.
+    pub fn of_documents(documents: impl IntoIterator<Item = DocumentId>) -> Self {
+        Self { documents: documents.into_iter().collect(), ..Self::default() }
+    }
+
+    /// True when nothing is filtered.
+    pub fn is_everything(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The filters as clauses that all must hold of a document entry. They do not change its score.
+    pub(crate) fn clauses(&self, fields: &Fields) -> Vec<(Occur, Box<dyn Query>)> {
+        let mut clauses: Vec<Box<dyn Query>> = Vec::new();
+        let mut any_of = |terms: Vec<Term>| {
+            if !terms.is_empty() {
+                clauses.push(Box::new(TermSetQuery::new(terms)));
+            }
+        };
+        any_of(self.documents.iter().map(|id| fields.document_term(id.uuid())).collect());
+        any_of(self.batches.iter().map(|id| Term::from_field_bytes(fields.batch, id.uuid().as_bytes())).collect());
+        for (field, values) in [
+            (fields.exact_type, &self.media_types),
+            (fields.exact_custodian, &self.custodians),
+            (fields.exact_label, &self.labels),
+        ] {
+            any_of(values.iter().map(|value| Term::from_field_text(field, value)).collect());
+        }
+        if self.from.is_some() || self.until.is_some() {
+            clauses.push(dates(fields, self.from.map(Timestamp::micros), self.until.map(Timestamp::micros)));
+        }
+        clauses.into_iter().map(|clause| (Occur::Must, without_score(clause))).collect()
+    }
+}
+
+/// Document entries dated in the range, the end excluded.
+pub(super) fn dates(fields: &Fields, from: Option<i64>, until: Option<i64>) -> Box<dyn Query> {
+    let term = |micros| Term::from_field_i64(fields.date, micros);
+    let lower = from.map_or(Bound::Included(term(i64::MIN)), |from| Bound::Included(term(from)));
+    let upper = until.map_or(Bound::Included(term(i64::MAX)), |until| Bound::Excluded(term(until)));
+    Box::new(RangeQuery::new(lower, upper))
+}
+
+/// The same set of entries, adding nothing to their score.
+pub(crate) fn without_score(query: Box<dyn Query>) -> Box<dyn Query> {
+    Box::new(ConstScoreQuery::new(query, 0.0))
+}
