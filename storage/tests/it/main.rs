@@ -1,0 +1,4 @@
+//! The integration tests of `storage`, in one binary.
+
+mod objects;
+mod vault;
