@@ -66,6 +66,11 @@ impl Error {
         }
     }
 
+    /// True when the database could not be reached: nothing is wrong with what was asked of it.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed))
+    }
+
     /// True when a unique index refused the row.
     pub fn is_unique_violation(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::Database(e)) if e.is_unique_violation())

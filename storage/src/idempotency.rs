@@ -39,7 +39,11 @@ impl Request {
 
     /// A row id to bind the sealed answer to.
     fn row(&self) -> Uuid {
-        let digest = Sha256::new().chain_update(self.scope.as_bytes()).chain_update([0]).chain_update(self.key.as_bytes()).finalize();
+        let digest = Sha256::new()
+            .chain_update(self.scope.as_bytes())
+            .chain_update([0])
+            .chain_update(self.key.as_bytes())
+            .finalize();
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);
         Uuid::from_bytes(id)

@@ -58,8 +58,7 @@ impl Tx {
         } else {
             "select fence from leases where name = $1"
         };
-        let fence: Option<i64> =
-            query!(self, c => sqlx::query_scalar(sql).bind(&lease.name).fetch_optional(c).await)?;
+        let fence: Option<i64> = query!(self, c => sqlx::query_scalar(sql).bind(&lease.name).fetch_optional(c).await)?;
         if fence == Some(lease.fence) { Ok(()) } else { Err(Error::LeaseLost) }
     }
 }

@@ -1,18 +1,29 @@
 //! All durable state and every wire to it: rows in SQLite or PostgreSQL, encrypted objects, keys, the queue's truth and its
 //! bell, live events. API and workers speak to storage only through the types here.
 
+pub mod attempts;
 pub mod audit;
+pub mod batches;
 pub mod blobs;
+pub mod cases;
+pub mod databases;
 mod db;
+pub mod documents;
 mod error;
+pub mod failpoint;
+pub mod generations;
 pub mod idempotency;
 pub mod jobs;
 pub mod leases;
+pub mod members;
 pub mod objects;
 pub mod pubsub;
 pub mod queue;
 pub mod schedules;
+pub mod sessions;
+pub mod signup;
 mod tx;
+pub mod users;
 pub mod vault;
 
 use std::sync::Arc;

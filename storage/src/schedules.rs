@@ -5,10 +5,7 @@ use std::time::Duration;
 
 use domain::jobs::Job;
 
-use crate::{
-    Result, Storage, Tx,
-    db::change,
-};
+use crate::{Result, Storage, Tx, db::change};
 
 /// Enqueues `job` if its schedule is due, and moves the schedule on by `every`. Returns whether it fired. A schedule seen
 /// for the first time fires at once.

@@ -17,6 +17,7 @@ use crate::{
     audit::Audit,
     db::{Db, change, query},
     error::{Error, Result},
+    failpoint,
     vault::{CaseKey, Place},
 };
 
@@ -158,10 +159,12 @@ impl Tx {
         if self.changed && !self.audited {
             return Err(Error::Unaudited);
         }
+        failpoint::hit("tx.before_commit");
         match self.connection {
             Connection::Sqlite(t) => t.commit().await?,
             Connection::Postgres(t) => t.commit().await?,
         }
+        failpoint::hit("tx.after_commit");
         for queue in self.rings {
             self.storage.bell.ring(queue);
         }

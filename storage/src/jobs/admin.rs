@@ -214,7 +214,8 @@ pub async fn counts(tx: &mut Tx) -> Result<BTreeMap<Queue, QueueStats>> {
             }
         }
     }
-    let paused: Vec<String> = query!(tx, c => sqlx::query_scalar("select name from queues where paused").fetch_all(c).await)?;
+    let paused: Vec<String> =
+        query!(tx, c => sqlx::query_scalar("select name from queues where paused").fetch_all(c).await)?;
     for queue in paused.iter().filter_map(|name| Queue::parse(name)) {
         stats.entry(queue).or_default().paused = true;
     }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 pub use admin::{JobFilter, JobRow, QueueStats, cancel, counts, find, list, retry, set_paused};
 pub use claim::{Claimer, Lane};
-pub use settle::{Heartbeat, cancel_for_batch, extend, release};
+pub use settle::{Heartbeat, again, cancel_for_batch, done, extend, release};
 
 use crate::{
     Result, Tx,

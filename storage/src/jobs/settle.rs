@@ -67,6 +67,20 @@ pub(super) async fn finish(tx: &mut Tx, held: &Held, state: &str, error: Option<
     Ok(())
 }
 
+/// Completes a held job whose run had no effect to be completed with.
+pub async fn done(storage: &Storage, held: &Held) -> Result<()> {
+    let mut tx = storage.begin_machinery().await?;
+    tx.complete(held).await?;
+    tx.commit().await
+}
+
+/// Puts a held job back after a failed run: see [`Tx::retry_later`].
+pub async fn again(storage: &Storage, held: &Held, delay: Duration, error: &str) -> Result<()> {
+    let mut tx = storage.begin_machinery().await?;
+    tx.retry_later(held, delay, error).await?;
+    tx.commit().await
+}
+
 /// Keeps the leases of `held` alive for `lease` from now, and says which were lost.
 pub async fn extend(storage: &Storage, held: &[(JobId, i64)], lease: Duration) -> Result<Heartbeat> {
     if held.is_empty() {

@@ -24,13 +24,17 @@ use std::{
     ops::Range,
 };
 
-use aes_gcm::{AeadInOut as _, Aes256Gcm, KeyInit as _};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use domain::files::ReadAt;
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::{CaseKey, VaultError, envelope};
+use super::{
+    CaseKey, VaultError,
+    cipher::{Cipher, KEY, NONCE, TAG},
+    envelope,
+};
 
 /// Plaintext bytes in every chunk but the last.
 pub const CHUNK: usize = 16 * 1024;
@@ -39,7 +43,6 @@ pub const HEADER: usize = SALT + COMMITMENT;
 
 const SALT: usize = 24;
 const COMMITMENT: usize = 32;
-const TAG: usize = 16;
 const SEALED_CHUNK: usize = CHUNK + TAG;
 /// The specification's bound on chunks per message, 4 PiB.
 const MOST_CHUNKS: u64 = 1 << 38;
@@ -60,24 +63,24 @@ pub fn plaintext_len(sealed: u64) -> Option<u64> {
 
 /// The cipher of one object and the nonce its chunks count from.
 struct Message {
-    cipher: Aes256Gcm,
-    base_nonce: [u8; 12],
+    cipher: Cipher,
+    base_nonce: [u8; NONCE],
     commitment: [u8; COMMITMENT],
 }
 
 impl Message {
     fn derive(key: &CaseKey, salt: &[u8; SALT], context: &[u8]) -> Result<Self, VaultError> {
         let info = [b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0".as_slice(), salt, context];
-        let mut output = Zeroizing::new([0; 32 + 12 + COMMITMENT]);
+        let mut output = Zeroizing::new([0; KEY + NONCE + COMMITMENT]);
         let hkdf = Hkdf::<Sha256>::from_prk(key.blobs().as_slice()).map_err(|_| VaultError::Limit)?;
         hkdf.expand_multi_info(&info, output.as_mut_slice()).map_err(|_| VaultError::Limit)?;
-        let (secret, rest) = output.split_first_chunk::<32>().ok_or(VaultError::Limit)?;
+        let (secret, rest) = output.split_first_chunk::<KEY>().ok_or(VaultError::Limit)?;
         let (base_nonce, rest) = rest.split_first_chunk().ok_or(VaultError::Limit)?;
         let commitment = rest.first_chunk().ok_or(VaultError::Limit)?;
-        Ok(Self { cipher: Aes256Gcm::new(secret.into()), base_nonce: *base_nonce, commitment: *commitment })
+        Ok(Self { cipher: Cipher::new(secret)?, base_nonce: *base_nonce, commitment: *commitment })
     }
 
-    fn nonce(&self, chunk: u64) -> io::Result<[u8; 12]> {
+    fn nonce(&self, chunk: u64) -> io::Result<[u8; NONCE]> {
         if chunk >= MOST_CHUNKS {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "an object holds at most 4 PiB"));
         }
@@ -90,12 +93,7 @@ impl Message {
 
     /// Decrypts one sealed chunk in place and returns its plaintext.
     fn open<'a>(&self, chunk: u64, sealed: &'a mut [u8]) -> io::Result<&'a [u8]> {
-        let split = sealed.len().checked_sub(TAG).ok_or(VaultError::Sealed)?;
-        let (text, tag) = sealed.split_at_mut(split);
-        let tag = (&*tag).try_into().map_err(|_| VaultError::Sealed)?;
-        let nonce = self.nonce(chunk)?.into();
-        self.cipher.decrypt_inout_detached(&nonce, b"", (&mut *text).into(), tag).map_err(|_| VaultError::Sealed)?;
-        Ok(text)
+        Ok(self.cipher.open(self.nonce(chunk)?, b"", sealed)?)
     }
 }
 
@@ -126,8 +124,8 @@ impl<W: Write> Sealer<W> {
     }
 
     fn seal_chunk(&mut self) -> io::Result<()> {
-        let nonce = self.message.nonce(self.chunks)?.into();
-        self.message.cipher.encrypt_in_place(&nonce, b"", &mut self.buffer).map_err(|_| VaultError::Limit)?;
+        let nonce = self.message.nonce(self.chunks)?;
+        self.message.cipher.seal(nonce, b"", &mut self.buffer)?;
         self.out.write_all(&self.buffer)?;
         self.buffer.clear();
         self.chunks += 1;
@@ -198,9 +196,7 @@ impl<S: Source> Opener<S> {
         read_source(&source, &mut header, 0)?;
         let (salt, commitment) = header.split_first_chunk::<SALT>().ok_or(VaultError::Sealed)?;
         let message = Message::derive(key, salt, context)?;
-        if !equal(&message.commitment, commitment) {
-            return Err(VaultError::Sealed.into());
-        }
+        verify_slices_are_equal(&message.commitment, commitment).map_err(|_| VaultError::Sealed)?;
         let opener = Self { message, source, len };
         let last = len / CHUNK as u64;
         let mut chunk = opener.read_sealed(last, 1)?;
@@ -261,10 +257,4 @@ fn read_source(source: &impl Source, bytes: &mut [u8], at: u64) -> io::Result<()
         io::ErrorKind::UnexpectedEof => VaultError::Sealed.into(),
         _ => error,
     })
-}
-
-/// Compares without telling by time where the difference stands.
-fn equal(a: &[u8], b: &[u8]) -> bool {
-    let differing = a.iter().zip(b).fold(0, |differing, (a, b)| differing | (a ^ b));
-    a.len() == b.len() && std::hint::black_box(differing) == 0
 }

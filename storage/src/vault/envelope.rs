@@ -11,24 +11,21 @@
 //! 24 random bytes instead of the 12 of AES-GCM: one key may seal 2^64 envelopes and more, where random 96-bit nonces
 //! alone would end at 2^32 (NIST SP 800-38D §8.3). The shape is that of C2SP XAES-256-GCM.
 
-use aes_gcm::{
-    Aes256Gcm, KeyInit,
-    aead::{Aead, Payload},
-};
 use hkdf::HkdfExtract;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::VaultError;
+use super::{
+    VaultError,
+    cipher::{Cipher, KEY, NONCE, TAG},
+};
 
 /// 32 secret bytes, wiped when dropped.
-pub(super) type Key = Zeroizing<[u8; 32]>;
+pub(super) type Key = Zeroizing<[u8; KEY]>;
 
 const VERSION: u8 = 1;
 const SALT: usize = 12;
-const NONCE: usize = 12;
-const TAG: usize = 16;
-const OVERHEAD: usize = 1 + SALT + NONCE + TAG;
+const PREFIX: usize = 1 + SALT + NONCE;
 
 /// `HMAC-SHA256(key, parts joined)`. HKDF-Extract (RFC 5869 §2.2) with the key as its salt is exactly that.
 pub(super) fn derive(key: &Key, parts: &[&[u8]]) -> Key {
@@ -53,28 +50,32 @@ pub(super) fn fill_random(bytes: &mut [u8]) -> Result<(), VaultError> {
 
 /// Seals `plaintext`, bound to `associated` data.
 pub(super) fn seal(key: &Key, associated: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, VaultError> {
-    let mut salt = [0; SALT];
-    let mut nonce = [0; NONCE];
-    fill_random(&mut salt)?;
-    fill_random(&mut nonce)?;
-    let message = Payload { msg: plaintext, aad: associated };
-    let ciphertext = message_cipher(key, salt).encrypt(&nonce.into(), message).map_err(|_| VaultError::Limit)?;
-    Ok([&[VERSION], salt.as_slice(), &nonce, &ciphertext].concat())
+    let mut prefix = [VERSION; PREFIX];
+    fill_random(&mut prefix[1..])?;
+    let (cipher, nonce) = message_cipher(key, &prefix)?;
+    let mut text = Vec::with_capacity(plaintext.len() + TAG);
+    text.extend_from_slice(plaintext);
+    cipher.seal(nonce, associated, &mut text)?;
+    Ok([prefix.as_slice(), &text].concat())
 }
 
 /// Opens what [`seal`] sealed under the same key and associated data.
 pub(super) fn open(key: &Key, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
-    if sealed.len() < OVERHEAD {
+    let (prefix, text) = sealed.split_first_chunk::<PREFIX>().ok_or(VaultError::Sealed)?;
+    if prefix[0] != VERSION {
         return Err(VaultError::Sealed);
     }
-    let Some((&[VERSION], rest)) = sealed.split_first_chunk() else { return Err(VaultError::Sealed) };
-    let Some((salt, rest)) = rest.split_first_chunk::<SALT>() else { return Err(VaultError::Sealed) };
-    let Some((nonce, ciphertext)) = rest.split_first_chunk::<NONCE>() else { return Err(VaultError::Sealed) };
-    let message = Payload { msg: ciphertext, aad: associated };
-    message_cipher(key, *salt).decrypt(&(*nonce).into(), message).map_err(|_| VaultError::Sealed)
+    let (cipher, nonce) = message_cipher(key, prefix)?;
+    let mut text = text.to_vec();
+    let length = cipher.open(nonce, associated, &mut text)?.len();
+    text.truncate(length);
+    Ok(text)
 }
 
-fn message_cipher(key: &Key, salt: [u8; SALT]) -> Aes256Gcm {
-    let message_key = derive(key, &[b"dia/1/envelope", &salt]);
-    Aes256Gcm::new((&*message_key).into())
+/// The cipher and nonce of the envelope that begins with `prefix`.
+fn message_cipher(key: &Key, prefix: &[u8; PREFIX]) -> Result<(Cipher, [u8; NONCE]), VaultError> {
+    let mut nonce = [0; NONCE];
+    nonce.copy_from_slice(&prefix[1 + SALT..]);
+    let message_key = derive(key, &[b"dia/1/envelope", &prefix[1..=SALT]]);
+    Ok((Cipher::new(&message_key)?, nonce))
 }

@@ -25,6 +25,7 @@ use self::{envelope::Key, root::RootKey};
 
 mod case;
 pub mod chunked;
+mod cipher;
 mod envelope;
 mod error;
 mod root;

@@ -1,0 +1,217 @@
+//! Databases: a set of documents inside a case with its own index. Status is counted from the documents' rows, so the
+//! equation cannot drift from the truth.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    access::{Action, CaseRole},
+    clock::Timestamp,
+    events::{BatchCounts, Counts, DatabaseStatus},
+    ids::{BatchId, CaseId, DatabaseId},
+    jobs::ReindexDatabase,
+    outcome::DocumentState,
+    page::{Page, PageQuery},
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{
+    Error, Result, Tx,
+    audit::Audit,
+    cases::{Case, permit, person},
+    db::{change, query},
+};
+
+/// A database as the actor sees it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Database {
+    /// Its id.
+    pub id: DatabaseId,
+    /// Its case.
+    pub case_id: CaseId,
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub description: String,
+    /// Number of the published index generation; 0 before the first.
+    pub generation: u64,
+    /// Documents in it, deleted ones excepted.
+    pub file_count: u64,
+    /// The actor's role in its case.
+    pub role: Option<CaseRole>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    case_id: Uuid,
+    name: String,
+    description: String,
+    generation: i64,
+    file_count: i64,
+    role: Option<String>,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl From<Row> for Database {
+    fn from(row: Row) -> Self {
+        Self {
+            id: DatabaseId(row.id),
+            case_id: CaseId(row.case_id),
+            name: row.name,
+            description: row.description,
+            generation: unsigned(row.generation),
+            file_count: unsigned(row.file_count),
+            role: row.role.as_deref().and_then(CaseRole::parse),
+            created_at: Timestamp(row.created_at),
+            updated_at: Timestamp(row.updated_at),
+        }
+    }
+}
+
+fn unsigned(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+fn check(name: &str, description: &str) -> Result<()> {
+    if name.trim().is_empty() || name.chars().count() > 300 {
+        return Err(Error::Invalid("name must have 1 to 300 characters"));
+    }
+    if description.chars().count() > 20_000 {
+        return Err(Error::Invalid("description must have at most 20000 characters"));
+    }
+    Ok(())
+}
+
+impl Database {
+    /// Finds a database in a case the actor may see, and permits `action` in it.
+    pub async fn find(tx: &mut Tx, id: DatabaseId, action: Action) -> Result<Self> {
+        let user = person(tx);
+        let row: Option<Row> = query!(tx, c => sqlx::query_as(
+            "select d.id, d.case_id, d.name, d.description, d.generation, m.role, d.created_at, d.updated_at,
+             (select count(*) from documents f where f.database_id = d.id and f.deleted_at is null) as file_count
+             from databases d join cases c on c.id = d.case_id left join case_members m on m.case_id = c.id and m.user_id = $2
+             where d.id = $1 and c.deleted_at is null")
+            .bind(id.uuid()).bind(user).fetch_optional(c).await)?;
+        let database = Self::from(row.ok_or(Error::NotFound)?);
+        permit(tx, database.role, action)?;
+        Ok(database)
+    }
+
+    /// The databases of the actor's cases, newest first; of one case when `case` is given.
+    pub async fn list(tx: &mut Tx, case: Option<CaseId>, page: &PageQuery) -> Result<Page<Self>> {
+        let limit = page.limit()?;
+        let before: Uuid = page.key()?.unwrap_or(Uuid::max());
+        let user = person(tx);
+        let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
+            "select d.id, d.case_id, d.name, d.description, d.generation, m.role, d.created_at, d.updated_at,
+             (select count(*) from documents f where f.database_id = d.id and f.deleted_at is null) as file_count
+             from case_members m join cases c on c.id = m.case_id join databases d on d.case_id = c.id
+             where m.user_id = $1 and c.deleted_at is null and d.id < $2 and ($3 or d.case_id = $4) order by d.id desc limit $5")
+            .bind(user).bind(before).bind(case.is_none()).bind(case.map_or(Uuid::nil(), CaseId::uuid))
+            .bind(i64::from(limit) + 1).fetch_all(c).await)?;
+        Ok(Page::of(rows.into_iter().map(Self::from).collect(), limit, |database| database.id))
+    }
+
+    /// Creates a database in `case`.
+    pub async fn create(tx: &mut Tx, case: &Case, name: &str, description: &str) -> Result<Self> {
+        permit(tx, case.role, Action::ManageDatabase)?;
+        check(name, description)?;
+        let (id, now) = (DatabaseId::new(), tx.now());
+        change!(tx, c => sqlx::query(
+            "insert into databases (id, case_id, name, description, created_at, updated_at) values ($1,$2,$3,$4,$5,$5)")
+            .bind(id.uuid()).bind(case.id.uuid()).bind(name).bind(description).bind(now.0).execute(c).await.map(drop))?;
+        tx.audit(Audit::DatabaseCreated { case: case.id, database: id }).await?;
+        Self::find(tx, id, Action::SeeCase).await
+    }
+
+    /// Renames a database.
+    pub async fn update(&self, tx: &mut Tx, name: &str, description: &str) -> Result<Self> {
+        permit(tx, self.role, Action::ManageDatabase)?;
+        check(name, description)?;
+        let now = tx.now();
+        change!(tx, c => sqlx::query("update databases set name = $2, description = $3, updated_at = $4 where id = $1")
+            .bind(self.id.uuid()).bind(name).bind(description).bind(now.0).execute(c).await.map(drop))?;
+        let fields = [("name", self.name != name), ("description", self.description != description)];
+        let fields = fields.into_iter().filter(|(_, changed)| *changed).map(|(field, _)| field).collect();
+        tx.audit(Audit::DatabaseUpdated { case: self.case_id, database: self.id, fields }).await?;
+        Self::find(tx, self.id, Action::SeeCase).await
+    }
+
+    /// Asks for a rebuild of the index beside the live one.
+    pub async fn reindex(&self, tx: &mut Tx) -> Result<()> {
+        permit(tx, self.role, Action::ManageDatabase)?;
+        tx.audit(Audit::ReindexRequested { case: self.case_id, database: self.id }).await?;
+        tx.enqueue(&ReindexDatabase { case: self.case_id, database: self.id }).await
+    }
+
+    /// The equation of the whole database and of each open batch.
+    pub async fn status(&self, tx: &mut Tx) -> Result<DatabaseStatus> {
+        let rows: Vec<(Uuid, String, String, i64, i64)> = query!(tx, c => sqlx::query_as(
+            "select d.batch_id, d.state, b.state, count(*), cast(sum(case when d.parent_id is null then 1 else 0 end) as bigint)
+             from documents d join batches b on b.id = d.batch_id where d.database_id = $1 and d.deleted_at is null
+             group by d.batch_id, d.state, b.state")
+            .bind(self.id.uuid()).fetch_all(c).await)?;
+        let mut total = Counts::default();
+        let mut batches: BTreeMap<Uuid, (Counts, bool)> = BTreeMap::new();
+        for (batch, state, batch_state, count, top) in rows {
+            let (counts, open) = batches.entry(batch).or_default();
+            *open = batch_state == "open";
+            for counts in [counts, &mut total] {
+                add(counts, &state, unsigned(count), unsigned(top));
+            }
+        }
+        total.exceptions = exception_counts(tx, self.id, None).await?;
+        let published: Option<i64> = query!(tx, c => sqlx::query_scalar(
+            "select created_at from generations where database_id = $1 and number = $2")
+            .bind(self.id.uuid()).bind(i64::try_from(self.generation).unwrap_or(0)).fetch_optional(c).await)?;
+        let status = match (total.received, total.in_flight) {
+            (0, _) => "empty",
+            (_, 0) => "ready",
+            _ => "processing",
+        };
+        Ok(DatabaseStatus {
+            database: self.id,
+            status: status.to_owned(),
+            counts: total,
+            generation: self.generation,
+            published_at: published.map(Timestamp),
+            batches: batches
+                .into_iter()
+                .filter(|(_, (counts, open))| *open || counts.in_flight > 0)
+                .map(|(batch, (counts, _))| BatchCounts { batch: BatchId(batch), counts })
+                .collect(),
+        })
+    }
+}
+
+/// Adds `count` documents in `state`, `top` of which were delivered and the rest unpacked.
+pub(crate) fn add(counts: &mut Counts, state: &str, count: u64, top: u64) {
+    counts.received += top;
+    counts.unpacked += count - top;
+    match DocumentState::parse(state) {
+        Some(DocumentState::Indexed) => counts.indexed += count,
+        Some(DocumentState::Duplicate) => counts.duplicate += count,
+        Some(DocumentState::Excluded) => counts.excluded += count,
+        Some(DocumentState::Exception) => counts.exception += count,
+        _ => counts.in_flight += count,
+    }
+}
+
+/// Exceptions by category, of a database or of one of its batches.
+pub(crate) async fn exception_counts(
+    tx: &mut Tx,
+    database: DatabaseId,
+    batch: Option<BatchId>,
+) -> Result<BTreeMap<String, u64>> {
+    let rows: Vec<(Option<String>, i64)> = query!(tx, c => sqlx::query_as(
+        "select exception, count(*) from documents where database_id = $1 and state = 'exception' and deleted_at is null
+         and ($2 or batch_id = $3) group by exception")
+        .bind(database.uuid()).bind(batch.is_none()).bind(batch.map_or(Uuid::nil(), BatchId::uuid)).fetch_all(c).await)?;
+    Ok(rows.into_iter().map(|(category, n)| (category.unwrap_or_default(), unsigned(n))).collect())
+}

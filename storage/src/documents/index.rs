@@ -1,0 +1,131 @@
+//! What the indexer and the sweeper ask of documents: who waits for the index, who must leave it, who is in it, who was left
+//! behind.
+
+use domain::{
+    clock::Timestamp,
+    ids::{BlobId, CaseId, DatabaseId, DocumentId},
+};
+use uuid::Uuid;
+
+use super::{Document, Row, columns, open_all};
+use crate::{
+    Error, Result, Tx,
+    db::{change, query},
+};
+
+/// A database with work for the indexer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its case.
+    pub case: CaseId,
+    /// The database.
+    pub database: DatabaseId,
+}
+
+/// Documents with text that wait for the index, oldest first.
+pub async fn extracted(tx: &mut Tx, case: CaseId, database: DatabaseId, most: u32) -> Result<Vec<Document>> {
+    let rows: Vec<Row> = query!(tx, c => sqlx::query_as(columns!(
+        "from documents f where f.database_id = $1 and f.state = 'extracted' and f.deleted_at is null order by f.id limit $2"))
+        .bind(database.uuid()).bind(i64::from(most)).fetch_all(c).await)?;
+    open_all(tx, case, rows).await
+}
+
+/// How many documents of a database wait for the index, and how many are on their way to waiting for it.
+pub async fn extracted_totals(tx: &mut Tx, database: DatabaseId) -> Result<(u64, u64)> {
+    let (waiting, coming): (i64, i64) = query!(tx, c => sqlx::query_as(
+        "select coalesce(cast(sum(case when state = 'extracted' then 1 else 0 end) as bigint), 0),
+         coalesce(cast(sum(case when state in ('received', 'ingested') then 1 else 0 end) as bigint), 0)
+         from documents where database_id = $1 and state in ('received', 'ingested', 'extracted') and deleted_at is null")
+        .bind(database.uuid()).fetch_one(c).await)?;
+    Ok((u64::try_from(waiting).unwrap_or(0), u64::try_from(coming).unwrap_or(0)))
+}
+
+/// Indexed documents after `after`, for a rebuild.
+pub async fn indexed(
+    tx: &mut Tx,
+    case: CaseId,
+    database: DatabaseId,
+    after: DocumentId,
+    most: u32,
+) -> Result<Vec<Document>> {
+    let rows: Vec<Row> = query!(tx, c => sqlx::query_as(columns!(
+        "from documents f where f.database_id = $1 and f.state = 'indexed' and f.deleted_at is null and f.id > $2
+         order by f.id limit $3"))
+        .bind(database.uuid()).bind(after.uuid()).bind(i64::from(most)).fetch_all(c).await)?;
+    open_all(tx, case, rows).await
+}
+
+/// Deleted documents whose rows (and index entries) are still to be removed.
+pub async fn deleted(tx: &mut Tx, database: DatabaseId, most: u32) -> Result<Vec<DocumentId>> {
+    let ids: Vec<Uuid> = query!(tx, c => sqlx::query_scalar(
+        "select id from documents where database_id = $1 and deleted_at is not null order by id limit $2")
+        .bind(database.uuid()).bind(i64::from(most)).fetch_all(c).await)?;
+    Ok(ids.into_iter().map(DocumentId).collect())
+}
+
+/// Extracted → indexed, in the transaction that publishes the generation which holds them. A document that was deleted or
+/// excluded since stays as it is (its entry leaves with the next generation). Returns how many moved.
+pub async fn mark_indexed(tx: &mut Tx, documents: &[DocumentId]) -> Result<u64> {
+    let now = tx.now();
+    let mut moved = 0;
+    for ids in documents.chunks(500) {
+        moved += change!(tx, c => {
+            let mut sql = sqlx::QueryBuilder::<Driver>::new("update documents set state = 'indexed', updated_at = ");
+            sql.push_bind(now.0).push(" where state = 'extracted' and deleted_at is null and id in (");
+            let mut list = sql.separated(", ");
+            for id in ids {
+                list.push_bind(id.uuid());
+            }
+            sql.push(")");
+            sql.build().execute(c).await.map(|r| r.rows_affected()).map_err(Error::from)
+        })?;
+    }
+    Ok(moved)
+}
+
+/// Removes the rows of deleted documents, in the transaction that publishes a generation without them; returns their
+/// objects, struck from the register, for deletion after the commit.
+pub async fn remove_deleted(tx: &mut Tx, documents: &[DocumentId]) -> Result<Vec<BlobId>> {
+    let mut freed = Vec::new();
+    for id in documents {
+        let blobs: Option<(Uuid, Option<Uuid>)> = query!(tx, c => sqlx::query_as(
+            "select original_blob, text_blob from documents where id = $1 and deleted_at is not null")
+            .bind(id.uuid()).fetch_optional(c).await)?;
+        let Some((original, text)) = blobs else { continue };
+        change!(tx, c => sqlx::query("update documents set parent_id = null where parent_id = $1")
+            .bind(id.uuid()).execute(c).await.map(drop))?;
+        change!(tx, c => sqlx::query("delete from context_items where document_id = $1").bind(id.uuid()).execute(c).await.map(drop))?;
+        change!(tx, c => sqlx::query("delete from documents where id = $1").bind(id.uuid()).execute(c).await.map(drop))?;
+        for blob in [Some(original), text].into_iter().flatten().map(BlobId) {
+            tx.forget_blob(blob).await?;
+            freed.push(blob);
+        }
+    }
+    Ok(freed)
+}
+
+/// Databases whose index has something to do and no job waiting for it.
+pub async fn databases_waiting(tx: &mut Tx) -> Result<Vec<Waiting>> {
+    let rows: Vec<(Uuid, Uuid)> = query!(tx, c => sqlx::query_as(
+        "select d.case_id, d.id from databases d join cases c on c.id = d.case_id where c.deleted_at is null
+         and exists (select 1 from documents f where f.database_id = d.id
+           and ((f.state = 'extracted' and f.deleted_at is null) or f.deleted_at is not null))
+         order by d.id limit 1000")
+        .fetch_all(c).await)?;
+    Ok(rows
+        .into_iter()
+        .map(|(case, database)| Waiting { case: CaseId(case), database: DatabaseId(database) })
+        .collect())
+}
+
+/// Documents that wait for a job that does not exist: none is ready or running, and nothing moved since `before`. Returns
+/// the case, the document and whether it was ingested already.
+pub async fn stranded(tx: &mut Tx, before: Timestamp, most: u32) -> Result<Vec<(CaseId, DocumentId, bool)>> {
+    let rows: Vec<(Uuid, Uuid, String)> = query!(tx, c => sqlx::query_as(
+        "select f.case_id, f.id, f.state from documents f join cases c on c.id = f.case_id
+         where f.state in ('received', 'ingested') and f.deleted_at is null and c.deleted_at is null and f.updated_at < $1
+         and not exists (select 1 from jobs j where j.document_id = f.id and j.state in ('ready', 'running'))
+         order by f.id limit $2")
+        .bind(before.0).bind(i64::from(most)).fetch_all(c).await)?;
+    Ok(rows.into_iter().map(|(case, id, state)| (CaseId(case), DocumentId(id), state == "ingested")).collect())
+}

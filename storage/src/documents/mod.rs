@@ -1,0 +1,273 @@
+//! Documents: one file, or one item unpacked from a container, from receipt to one of the four ends. Names, paths and
+//! everything a document says about itself are sealed under the case key; rows show only ids, states, sizes and hashes.
+
+mod content;
+mod index;
+mod life;
+mod receive;
+
+use domain::{
+    access::{Action, CaseRole},
+    clock::Timestamp,
+    ids::{BatchId, BlobId, CaseId, DatabaseId, DocumentId},
+    outcome::{Category, DocumentState, Exception},
+    page::{Page, PageQuery},
+    text::{Metadata, Warning},
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use content::{claim_content, release_contents};
+pub use index::{
+    Waiting, databases_waiting, deleted, extracted, extracted_totals, indexed, mark_indexed, remove_deleted, stranded,
+};
+pub use life::{Extracted, exclude_unfinished, retry_exceptions};
+pub use receive::{NewMember, Receipt, receive};
+
+use crate::{
+    Error, Result, Tx,
+    cases::{permit, person},
+    databases::Database,
+    db::query,
+    tx::unseal,
+    vault::{CaseKey, Place},
+};
+
+/// A document as storage knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// Its id.
+    pub id: DocumentId,
+    /// Its case.
+    pub case: CaseId,
+    /// Its database.
+    pub database: DatabaseId,
+    /// The delivery it came with.
+    pub batch: BatchId,
+    /// The container it was unpacked from.
+    pub parent: Option<DocumentId>,
+    /// The outermost container, or itself.
+    pub family: DocumentId,
+    /// Position among its siblings, from 0.
+    pub ordinal: u32,
+    /// Containers around it.
+    pub depth: u32,
+    /// Where it stands.
+    pub state: DocumentState,
+    /// The format's name once identified.
+    pub format: Option<String>,
+    /// Its media type once identified.
+    pub media_type: Option<String>,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of the bytes as received.
+    pub sha256: Vec<u8>,
+    /// The bytes as received.
+    pub original: BlobId,
+    /// The extracted text, once there is one.
+    pub text: Option<BlobId>,
+    /// Pages, once extracted.
+    pub pages: Option<u32>,
+    /// Scalars of text, once extracted.
+    pub characters: Option<u32>,
+    /// The document this one is a copy of.
+    pub duplicate_of: Option<DocumentId>,
+    /// Why it could not be fully processed.
+    pub category: Option<Category>,
+    /// What extracted the text: name and version.
+    pub reader: Option<String>,
+    /// The sealed part.
+    pub details: Details,
+    /// When it was received or unpacked.
+    pub created_at: Timestamp,
+    /// When it last moved.
+    pub updated_at: Timestamp,
+    /// The actor's role in its case, when an actor asked.
+    pub role: Option<CaseRole>,
+}
+
+/// The sealed part of a document.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Details {
+    /// File name as delivered; data, never a path of this machine.
+    pub name: String,
+    /// Where it was delivered from, containers included: `folder/archive.zip/inner/letter.docx`.
+    pub path: String,
+    /// Whose document it is.
+    pub custodian: Option<String>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// The file's own time of change, as delivered.
+    pub file_modified_at: Option<Timestamp>,
+    /// An inline part of a message, not an attachment.
+    #[serde(default)]
+    pub inline: bool,
+    /// True when the extension promised another format.
+    #[serde(default)]
+    pub extension_mismatch: bool,
+    /// What the document says about itself.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// Why it could not be processed.
+    pub exception: Option<Exception>,
+    /// What could not be read of it.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
+}
+
+/// Which documents to list.
+#[derive(Debug, Clone, Default)]
+pub struct DocumentFilter {
+    /// Only in this state.
+    pub state: Option<DocumentState>,
+    /// Only exceptions of this category.
+    pub category: Option<Category>,
+    /// Only of this batch.
+    pub batch: Option<BatchId>,
+    /// Only of this family.
+    pub family: Option<DocumentId>,
+}
+
+/// The columns of a document, in the order of [`Row`].
+macro_rules! columns {
+    ($tail:literal) => {
+        concat!(
+            "select f.id, f.case_id, f.database_id, f.batch_id, f.parent_id, f.family_id, f.ordinal, f.depth, f.state, f.format,
+             f.media_type, f.size, f.sha256, f.original_blob, f.text_blob, f.pages, f.characters, f.duplicate_of, f.exception,
+             f.reader, f.sealed_details, f.created_at, f.updated_at ",
+            $tail
+        )
+    };
+}
+use columns;
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    case_id: Uuid,
+    database_id: Uuid,
+    batch_id: Uuid,
+    parent_id: Option<Uuid>,
+    family_id: Uuid,
+    ordinal: i64,
+    depth: i64,
+    state: String,
+    format: Option<String>,
+    media_type: Option<String>,
+    size: i64,
+    sha256: Vec<u8>,
+    original_blob: Uuid,
+    text_blob: Option<Uuid>,
+    pages: Option<i64>,
+    characters: Option<i64>,
+    duplicate_of: Option<Uuid>,
+    exception: Option<String>,
+    reader: Option<String>,
+    sealed_details: Vec<u8>,
+    created_at: i64,
+    updated_at: i64,
+    #[sqlx(default)]
+    role: Option<String>,
+}
+
+fn place(id: DocumentId) -> Place {
+    Place::new("documents", "sealed_details", id)
+}
+
+fn small(n: i64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+impl Row {
+    fn open(self, key: &CaseKey) -> Result<Document> {
+        Ok(Document {
+            id: DocumentId(self.id),
+            case: CaseId(self.case_id),
+            database: DatabaseId(self.database_id),
+            batch: BatchId(self.batch_id),
+            parent: self.parent_id.map(DocumentId),
+            family: DocumentId(self.family_id),
+            ordinal: small(self.ordinal),
+            depth: small(self.depth),
+            state: DocumentState::parse(&self.state).ok_or(Error::Invalid("unknown document state in a row"))?,
+            format: self.format,
+            media_type: self.media_type,
+            size: u64::try_from(self.size).unwrap_or(0),
+            sha256: self.sha256,
+            original: BlobId(self.original_blob),
+            text: self.text_blob.map(BlobId),
+            pages: self.pages.map(small),
+            characters: self.characters.map(small),
+            duplicate_of: self.duplicate_of.map(DocumentId),
+            category: self.exception.as_deref().and_then(Category::parse),
+            reader: self.reader,
+            details: unseal(key, &place(DocumentId(self.id)), &self.sealed_details)?,
+            created_at: Timestamp(self.created_at),
+            updated_at: Timestamp(self.updated_at),
+            role: self.role.as_deref().and_then(CaseRole::parse),
+        })
+    }
+}
+
+impl Document {
+    /// Finds a document in a case the actor may see, and permits `action` on it.
+    pub async fn find(tx: &mut Tx, id: DocumentId, action: Action) -> Result<Self> {
+        let user = person(tx);
+        let row: Option<Row> = query!(tx, c => sqlx::query_as(columns!(
+            ", m.role from documents f join cases c on c.id = f.case_id
+             left join case_members m on m.case_id = f.case_id and m.user_id = $2
+             where f.id = $1 and f.deleted_at is null and c.deleted_at is null"))
+            .bind(id.uuid()).bind(user).fetch_optional(c).await)?;
+        let row = row.ok_or(Error::NotFound)?;
+        permit(tx, row.role.as_deref().and_then(CaseRole::parse), action)?;
+        let key = tx.case_key(CaseId(row.case_id)).await?;
+        row.open(&key)
+    }
+
+    /// Loads a document for a job of its case.
+    pub async fn load(tx: &mut Tx, case: CaseId, id: DocumentId) -> Result<Self> {
+        let row: Option<Row> = query!(tx, c => sqlx::query_as(columns!("from documents f where f.id = $1 and f.case_id = $2"))
+            .bind(id.uuid()).bind(case.uuid()).fetch_optional(c).await)?;
+        let key = tx.case_key(case).await?;
+        row.ok_or(Error::NotFound)?.open(&key)
+    }
+
+    /// A database's documents, oldest first. The caller has found the database with [`Action::ReadDocuments`].
+    pub async fn list(
+        tx: &mut Tx,
+        database: &Database,
+        filter: &DocumentFilter,
+        page: &PageQuery,
+    ) -> Result<Page<Self>> {
+        let limit = page.limit()?;
+        let after: Uuid = page.key()?.unwrap_or(Uuid::nil());
+        let rows: Vec<Row> = query!(tx, c => sqlx::query_as(columns!(
+            "from documents f where f.database_id = $1 and f.id > $2 and f.deleted_at is null and ($3 or f.state = $4)
+             and ($5 or f.exception = $6) and ($7 or f.batch_id = $8) and ($9 or f.family_id = $10) order by f.id limit $11"))
+            .bind(database.id.uuid()).bind(after)
+            .bind(filter.state.is_none()).bind(filter.state.map_or("", DocumentState::name))
+            .bind(filter.category.is_none()).bind(filter.category.map_or("", Category::name))
+            .bind(filter.batch.is_none()).bind(filter.batch.map_or(Uuid::nil(), BatchId::uuid))
+            .bind(filter.family.is_none()).bind(filter.family.map_or(Uuid::nil(), DocumentId::uuid))
+            .bind(i64::from(limit) + 1).fetch_all(c).await)?;
+        let documents = open_all(tx, database.case_id, rows).await?;
+        Ok(Page::of(documents, limit, |document| document.id))
+    }
+
+    /// The documents unpacked directly from this one, in order.
+    pub async fn children(&self, tx: &mut Tx) -> Result<Vec<Self>> {
+        let rows: Vec<Row> = query!(tx, c => sqlx::query_as(columns!(
+            "from documents f where f.parent_id = $1 and f.deleted_at is null order by f.ordinal, f.id"))
+            .bind(self.id.uuid()).fetch_all(c).await)?;
+        open_all(tx, self.case, rows).await
+    }
+}
+
+async fn open_all(tx: &mut Tx, case: CaseId, rows: Vec<Row>) -> Result<Vec<Document>> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let key = tx.case_key(case).await?;
+    rows.into_iter().map(|row| row.open(&key)).collect()
+}
