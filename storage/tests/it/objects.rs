@@ -150,7 +150,8 @@ fn bytes_open_only_under_their_key_case_name_and_kind() {
     let f = Fixture::new();
     let stored = f.store(b"privileged");
     let (other_key, _) = Vault::open(f.dir.path()).unwrap().new_case_key(f.case).unwrap();
-    let damaged = |key, case, blob, kind| matches!(f.objects.open(key, case, blob, kind), Err(ObjectError::Damaged { .. }));
+    let damaged =
+        |key, case, blob, kind| matches!(f.objects.open(key, case, blob, kind), Err(ObjectError::Damaged { .. }));
     assert!(damaged(&other_key, f.case, stored.blob, KIND), "another key");
     assert!(damaged(&f.key, CaseId::new(), stored.blob, KIND), "another case");
     assert!(damaged(&f.key, f.case, stored.blob, BlobKind::Text), "another kind");
@@ -231,7 +232,8 @@ async fn listing_finds_every_object_that_is_old_enough() {
     let young = Timestamp(1_100_000_000);
     let batches: Vec<Vec<Listed>> = f.objects.list(young).try_collect().await.unwrap();
     assert!(batches.len() > 1 && batches.iter().all(|batch| !batch.is_empty() && batch.len() <= 1_000));
-    let found: BTreeMap<BlobId, u64> = batches.concat().iter().map(|listed| (listed.blob, listed.stored_bytes)).collect();
+    let found: BTreeMap<BlobId, u64> =
+        batches.concat().iter().map(|listed| (listed.blob, listed.stored_bytes)).collect();
     expected.retain(|_, n| *n < 1_100);
     assert_eq!(found, expected);
 }

@@ -247,9 +247,14 @@ fn moved_chunks_are_refused() {
     };
     let build = |header: &[u8], parts: &[Vec<u8>]| [header[..HEADER].to_vec(), parts.concat()].concat();
     let of = |sealed: &[u8], chunks: &[usize]| chunks.iter().map(|chunk| part(sealed, *chunk)).collect::<Vec<_>>();
-    assert_eq!(open(&key, b"here", build(&one, &of(&one, &[0, 1, 2, 3]))).unwrap(), plain, "the rebuild itself is right");
+    assert_eq!(
+        open(&key, b"here", build(&one, &of(&one, &[0, 1, 2, 3]))).unwrap(),
+        plain,
+        "the rebuild itself is right"
+    );
 
-    for (what, chunks) in [("swapped", [1, 0, 2, 3].as_slice()), ("dropped", &[0, 2, 3]), ("doubled", &[0, 0, 1, 2, 3])] {
+    for (what, chunks) in [("swapped", [1, 0, 2, 3].as_slice()), ("dropped", &[0, 2, 3]), ("doubled", &[0, 0, 1, 2, 3])]
+    {
         assert_refused(&key, b"here", build(&one, &of(&one, chunks)), what);
     }
     for chunk in 0..4 {
