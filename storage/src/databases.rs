@@ -37,6 +37,8 @@ pub struct Database {
     pub generation: u64,
     /// Documents in it, deleted ones excepted.
     pub file_count: u64,
+    /// `empty`, `processing` or `ready`.
+    pub status: &'static str,
     /// The actor's role in its case.
     pub role: Option<CaseRole>,
     /// When it was created.
@@ -53,6 +55,7 @@ struct Row {
     description: String,
     generation: i64,
     file_count: i64,
+    busy: bool,
     role: Option<String>,
     created_at: i64,
     updated_at: i64,
@@ -67,6 +70,7 @@ impl From<Row> for Database {
             description: row.description,
             generation: unsigned(row.generation),
             file_count: unsigned(row.file_count),
+            status: status(row.file_count > 0, row.busy),
             role: row.role.as_deref().and_then(CaseRole::parse),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
@@ -76,6 +80,15 @@ impl From<Row> for Database {
 
 fn unsigned(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
+}
+
+/// One word for where a database stands.
+fn status(any: bool, busy: bool) -> &'static str {
+    match (any, busy) {
+        (false, _) => "empty",
+        (true, true) => "processing",
+        (true, false) => "ready",
+    }
 }
 
 fn check(name: &str, description: &str) -> Result<()> {
@@ -94,7 +107,9 @@ impl Database {
         let user = person(tx);
         let row: Option<Row> = query!(tx, c => sqlx::query_as(
             "select d.id, d.case_id, d.name, d.description, d.generation, m.role, d.created_at, d.updated_at,
-             (select count(*) from documents f where f.database_id = d.id and f.deleted_at is null) as file_count
+             (select count(*) from documents f where f.database_id = d.id and f.deleted_at is null) as file_count,
+             exists (select 1 from documents f where f.database_id = d.id and f.deleted_at is null
+               and f.state in ('received', 'ingested', 'extracted')) as busy
              from databases d join cases c on c.id = d.case_id left join case_members m on m.case_id = c.id and m.user_id = $2
              where d.id = $1 and c.deleted_at is null")
             .bind(id.uuid()).bind(user).fetch_optional(c).await)?;
@@ -110,7 +125,9 @@ impl Database {
         let user = person(tx);
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
             "select d.id, d.case_id, d.name, d.description, d.generation, m.role, d.created_at, d.updated_at,
-             (select count(*) from documents f where f.database_id = d.id and f.deleted_at is null) as file_count
+             (select count(*) from documents f where f.database_id = d.id and f.deleted_at is null) as file_count,
+             exists (select 1 from documents f where f.database_id = d.id and f.deleted_at is null
+               and f.state in ('received', 'ingested', 'extracted')) as busy
              from case_members m join cases c on c.id = m.case_id join databases d on d.case_id = c.id
              where m.user_id = $1 and c.deleted_at is null and d.id < $2 and ($3 or d.case_id = $4) order by d.id desc limit $5")
             .bind(user).bind(before).bind(case.is_none()).bind(case.map_or(Uuid::nil(), CaseId::uuid))
@@ -170,14 +187,9 @@ impl Database {
         let published: Option<i64> = query!(tx, c => sqlx::query_scalar(
             "select created_at from generations where database_id = $1 and number = $2")
             .bind(self.id.uuid()).bind(i64::try_from(self.generation).unwrap_or(0)).fetch_optional(c).await)?;
-        let status = match (total.received, total.in_flight) {
-            (0, _) => "empty",
-            (_, 0) => "ready",
-            _ => "processing",
-        };
         Ok(DatabaseStatus {
             database: self.id,
-            status: status.to_owned(),
+            status: status(total.received + total.unpacked > 0, total.in_flight > 0).to_owned(),
             counts: total,
             generation: self.generation,
             published_at: published.map(Timestamp),

@@ -46,6 +46,9 @@ pub enum Error {
     /// A row holds JSON that this version cannot read.
     #[error("stored value: {0}")]
     Json(#[from] serde_json::Error),
+    /// A stored text cannot be encoded or decoded.
+    #[error("stored text: {0}")]
+    Text(#[from] postcard::Error),
     /// The operating system refused.
     #[error(transparent)]
     Io(#[from] std::io::Error),

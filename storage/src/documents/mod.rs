@@ -5,6 +5,7 @@ mod content;
 mod index;
 mod life;
 mod receive;
+mod text;
 
 use domain::{
     access::{Action, CaseRole},
@@ -23,10 +24,11 @@ pub use index::{
 };
 pub use life::{Extracted, exclude_unfinished, retry_exceptions};
 pub use receive::{NewMember, Receipt, receive};
+pub use text::{read_text, write_text};
 
 use crate::{
     Error, Result, Tx,
-    cases::{permit, person},
+    cases::{Case, permit, person},
     databases::Database,
     db::query,
     tx::unseal,
@@ -255,11 +257,48 @@ impl Document {
         Ok(Page::of(documents, limit, |document| document.id))
     }
 
-    /// The documents unpacked directly from this one, in order.
-    pub async fn children(&self, tx: &mut Tx) -> Result<Vec<Self>> {
+    /// The documents of all databases of a case, oldest first. The caller has found the case with
+    /// [`Action::ReadDocuments`].
+    pub async fn list_case(tx: &mut Tx, case: &Case, filter: &DocumentFilter, page: &PageQuery) -> Result<Page<Self>> {
+        let limit = page.limit()?;
+        let after: Uuid = page.key()?.unwrap_or(Uuid::nil());
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(columns!(
-            "from documents f where f.parent_id = $1 and f.deleted_at is null order by f.ordinal, f.id"))
-            .bind(self.id.uuid()).fetch_all(c).await)?;
+            "from documents f where f.case_id = $1 and f.id > $2 and f.deleted_at is null and ($3 or f.state = $4)
+             and ($5 or f.exception = $6) and ($7 or f.batch_id = $8) and ($9 or f.family_id = $10) order by f.id limit $11"))
+            .bind(case.id.uuid()).bind(after)
+            .bind(filter.state.is_none()).bind(filter.state.map_or("", DocumentState::name))
+            .bind(filter.category.is_none()).bind(filter.category.map_or("", Category::name))
+            .bind(filter.batch.is_none()).bind(filter.batch.map_or(Uuid::nil(), BatchId::uuid))
+            .bind(filter.family.is_none()).bind(filter.family.map_or(Uuid::nil(), DocumentId::uuid))
+            .bind(i64::from(limit) + 1).fetch_all(c).await)?;
+        let documents = open_all(tx, case.id, rows).await?;
+        Ok(Page::of(documents, limit, |document| document.id))
+    }
+
+    /// Those of `ids` that are in the case now and not deleted, in no order. For answers made from an index or a
+    /// conversation: rows decide what may still be shown.
+    pub async fn present(tx: &mut Tx, case: CaseId, ids: &[DocumentId]) -> Result<Vec<Self>> {
+        let mut rows: Vec<Row> = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(500) {
+            rows.extend(query!(tx, c => {
+                let mut sql = sqlx::QueryBuilder::<Driver>::new(columns!("from documents f where f.deleted_at is null and f.case_id = "));
+                sql.push_bind(case.uuid()).push(" and f.id in (");
+                let mut list = sql.separated(", ");
+                for id in ids {
+                    list.push_bind(id.uuid());
+                }
+                sql.push(")");
+                sql.build_query_as::<Row>().fetch_all(c).await.map_err(Error::from)
+            })?);
+        }
+        open_all(tx, case, rows).await
+    }
+
+    /// The first `most` documents unpacked directly from this one, in order.
+    pub async fn children(&self, tx: &mut Tx, most: u32) -> Result<Vec<Self>> {
+        let rows: Vec<Row> = query!(tx, c => sqlx::query_as(columns!(
+            "from documents f where f.parent_id = $1 and f.deleted_at is null order by f.ordinal, f.id limit $2"))
+            .bind(self.id.uuid()).bind(i64::from(most)).fetch_all(c).await)?;
         open_all(tx, self.case, rows).await
     }
 }

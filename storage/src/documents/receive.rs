@@ -52,13 +52,11 @@ struct Insert<'a> {
     stored: &'a Stored,
 }
 
-/// Receives delivered files into an open batch found with [`domain::access::Action::Upload`]: rows, audit event and jobs.
+/// Receives delivered files into a batch found with [`domain::access::Action::Upload`]: rows, audit event and jobs.
 /// Each file comes with the key that makes it this item of the batch (for example its path and hash): an item received
-/// before keeps its document.
+/// before keeps its document. A batch that is not open takes nothing new: [`Error::Conflict`].
 pub async fn receive(tx: &mut Tx, batch: &Batch, files: &[(&str, Details, Stored)]) -> Result<Vec<Receipt>> {
-    if batch.state != "open" {
-        return Err(Error::Conflict("the batch takes no more files; open another"));
-    }
+    let open = batch.state == "open";
     let mut receipts = Vec::with_capacity(files.len());
     let mut fresh = Vec::new();
     for (key, details, stored) in files {
@@ -66,8 +64,10 @@ pub async fn receive(tx: &mut Tx, batch: &Batch, files: &[(&str, Details, Stored
         let id = DocumentId::new();
         let state = DocumentState::Received;
         let row = Insert { id, item_key, parent: None, ordinal: 0, state, details, stored };
-        if !insert(tx, batch.case_id, batch.database_id, batch.id, &row).await? {
-            receipts.push(Receipt { document: existing(tx, batch.id.uuid(), &item_key).await?, fresh: false });
+        if !open || !insert(tx, batch.case_id, batch.database_id, batch.id, &row).await? {
+            let existing = existing(tx, batch.id.uuid(), &item_key).await?;
+            let document = existing.ok_or(Error::Conflict("the batch takes no more files; open another"))?;
+            receipts.push(Receipt { document, fresh: false });
             continue;
         }
         tx.register_blob(batch.case_id, BlobKind::Original, stored).await?;
@@ -117,10 +117,10 @@ impl Document {
     }
 }
 
-async fn existing(tx: &mut Tx, batch: Uuid, item_key: &[u8; 32]) -> Result<DocumentId> {
-    let id: Uuid = query!(tx, c => sqlx::query_scalar("select id from documents where batch_id = $1 and item_key = $2")
-        .bind(batch).bind(&item_key[..]).fetch_one(c).await)?;
-    Ok(DocumentId(id))
+async fn existing(tx: &mut Tx, batch: Uuid, item_key: &[u8; 32]) -> Result<Option<DocumentId>> {
+    let id: Option<Uuid> = query!(tx, c => sqlx::query_scalar("select id from documents where batch_id = $1 and item_key = $2")
+        .bind(batch).bind(&item_key[..]).fetch_optional(c).await)?;
+    Ok(id.map(DocumentId))
 }
 
 async fn insert(
