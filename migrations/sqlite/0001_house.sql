@@ -42,6 +42,16 @@ create table sessions (
 create index sessions_user on sessions (user_id);
 create index sessions_previous on sessions (previous_hash);
 
+-- Sign-in attempts since the last success, by account (keyed hash of the e-mail address, existing or not) and network;
+-- the network '' counts them from everywhere.
+create table sign_in_attempts (
+    account BLOB not null,
+    network text not null,
+    failures INTEGER not null,
+    next_at INTEGER not null,
+    primary key (account, network)
+);
+
 create table cases (
     id BLOB primary key,
     title text not null,
