@@ -152,13 +152,13 @@ impl<W: Write> Write for Sealer<W> {
 /// Sealed bytes that can be read at any offset.
 pub trait Source: Send + Sync + 'static {
     /// Length in bytes.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
     /// Fills `bytes` from offset `at`, or fails.
     fn read_exact_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()>;
 }
 
 impl Source for File {
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 
@@ -168,7 +168,7 @@ impl Source for File {
 }
 
 impl Source for Vec<u8> {
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.as_slice().len() as u64)
     }
 
@@ -190,7 +190,7 @@ pub struct Opener<S: Source> {
 impl<S: Source> Opener<S> {
     /// Opens an object: checks the commitment, then the last chunk, so that the length is authentic from here on.
     pub fn open(key: &CaseKey, context: &[u8], source: S) -> io::Result<Self> {
-        let sealed = source.len()?;
+        let sealed = source.length()?;
         let len = plaintext_len(sealed).ok_or(VaultError::Sealed)?;
         let mut header = [0; HEADER];
         read_source(&source, &mut header, 0)?;

@@ -331,8 +331,8 @@ proptest! {
     }
 }
 
-/// The format is what the documentation says: a Python program written from it alone (`open_blob.py`, on PyPI's
-/// `cryptography`) opens a stored object, from the root key file on.
+/// The format is what the documentation says: a Python program written from it alone (`open_blob.py`, on the
+/// package `cryptography`) opens a stored object, from the root key file on.
 #[test]
 fn an_independent_implementation_opens_a_stored_object() {
     let dir = TempDir::new().unwrap();
