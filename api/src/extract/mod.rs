@@ -1,0 +1,11 @@
+//! What handlers take: who acts, what was sent. Every refusal has the one error shape.
+
+mod idempotent;
+mod input;
+mod origin;
+mod user;
+
+pub use idempotent::{Idempotent, created, kept};
+pub use input::{Json, PageParams, Path, Query};
+pub use origin::{Anonymous, client_address};
+pub use user::CurrentUser;

@@ -1,0 +1,26 @@
+//! All routes under their layers.
+
+use axum::{Router, extract::DefaultBodyLimit, middleware};
+use domain::error::Code;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{
+    Error, State,
+    middleware::{around, careful_headers, cut_slow_bodies, panicked},
+    openapi, routes,
+};
+
+/// The whole door.
+pub fn router(state: State) -> Router {
+    let (routes, document) = routes::all().split_for_parts();
+    routes
+        .merge(openapi::reference(document))
+        .fallback(async || Error::not_found())
+        .method_not_allowed_fallback(async || Error::from(Code::MethodNotAllowed))
+        .layer(DefaultBodyLimit::max(state.config.max_body_bytes))
+        .layer(middleware::from_fn_with_state(state.clone(), cut_slow_bodies))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(careful_headers))
+        .layer(middleware::from_fn(around))
+        .with_state(state)
+}

@@ -1,0 +1,306 @@
+//! Signing up, in and out.
+
+use std::net::IpAddr;
+
+use axum::http::StatusCode;
+use domain::{
+    access::SystemRole,
+    actor::{Actor, Who},
+    error::Code,
+    ids::{SessionId, UserId},
+};
+use serde::{Deserialize, Serialize};
+use storage::{
+    attempts::{self, Attempt},
+    audit::Audit,
+    sessions::{self, Refreshed},
+    signup,
+    users::{self, User, normal_email},
+};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    Error, Result, State,
+    auth::Passwords,
+    extract::{Anonymous, CurrentUser, Json},
+};
+
+pub(super) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(sign_up))
+        .routes(routes!(log_in))
+        .routes(routes!(refresh))
+        .routes(routes!(log_out))
+        .routes(routes!(change_password))
+        .routes(routes!(read_me))
+}
+
+/// A person.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct UserBody {
+    /// Their id.
+    #[schema(value_type = Uuid)]
+    pub id: UserId,
+    /// Their e-mail address.
+    pub email: String,
+    /// Their name.
+    pub name: String,
+    /// Role in the whole system: `administrator` or `member`.
+    pub role: &'static str,
+    /// When they last signed in (RFC 3339).
+    pub last_login: Option<String>,
+    /// When they signed up (RFC 3339).
+    pub created_at: String,
+}
+
+impl From<User> for UserBody {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id,
+            email: user.email,
+            name: user.name,
+            role: user.role.name(),
+            last_login: user.last_login.map(|at| at.rfc3339()),
+            created_at: user.created_at.rfc3339(),
+        }
+    }
+}
+
+/// Who signs up.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignUpFields {
+    /// The setup code or an invitation; may be absent where sign-up is open.
+    pub code: Option<String>,
+    /// E-mail address.
+    pub email: String,
+    /// 1 to 200 characters.
+    pub name: String,
+    /// At least 15 characters, hard to guess.
+    pub password: String,
+}
+
+/// Who signs in.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogInFields {
+    /// E-mail address.
+    pub email: String,
+    /// Password.
+    pub password: String,
+}
+
+/// A refresh token, good once.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshFields {
+    /// The newest refresh token of the session.
+    pub refresh_token: String,
+}
+
+/// A change of password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangePasswordFields {
+    /// The password now.
+    pub current_password: String,
+    /// The password from now on.
+    pub new_password: String,
+}
+
+/// What a sign-in gives.
+#[derive(Serialize, ToSchema)]
+pub struct TokensBody {
+    /// Goes into `Authorization: Bearer`.
+    pub access_token: String,
+    /// `Bearer`.
+    pub token_type: &'static str,
+    /// Seconds the access token is good for.
+    pub expires_in: u64,
+    /// Gets the next pair, once; a used one that comes back ends the session.
+    pub refresh_token: String,
+    /// The session.
+    #[schema(value_type = Uuid)]
+    pub session_id: SessionId,
+    /// The person.
+    pub user: UserBody,
+}
+
+impl TokensBody {
+    fn new(state: &State, user: User, session: SessionId, refresh_token: String) -> Result<Self> {
+        let now = state.storage.clock.now();
+        Ok(Self {
+            access_token: state.tokens.issue(user.id, session, now).map_err(Error::internal)?,
+            token_type: "Bearer",
+            expires_in: state.tokens.life().as_secs(),
+            refresh_token,
+            session_id: session,
+            user: user.into(),
+        })
+    }
+}
+
+/// Signs up with the setup code (the first user, an administrator) or an invitation.
+#[utoipa::path(
+    post, path = "/auth/signup", tag = "auth", security(()), request_body = SignUpFields,
+    responses((status = 201, body = UserBody))
+)]
+async fn sign_up(
+    state: State,
+    Anonymous(actor): Anonymous,
+    Json(fields): Json<SignUpFields>,
+) -> Result<(StatusCode, Json<UserBody>)> {
+    let email =
+        normal_email(&fields.email).ok_or_else(|| Error::new(Code::Invalid, "email must be an e-mail address"))?;
+    let name = fields.name.trim();
+    if name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
+        return Err(Error::new(Code::Invalid, "name must have 1 to 200 characters"));
+    }
+    // Looked at before the costly hash, so that strangers cannot make dia hash for nothing.
+    let mut tx = state.storage.read(&actor).await?;
+    let empty = users::none_yet(&mut tx).await?;
+    let refused = || Error::from(if empty { Code::BadSetupCode } else { Code::SignupClosed });
+    let open = state.config.open_signup && !empty && fields.code.is_none();
+    let good = match &fields.code {
+        Some(code) => signup::look(&mut tx, code).await?.is_some(),
+        None => open,
+    };
+    drop(tx);
+    if !good {
+        return Err(refused());
+    }
+    Passwords::check(&fields.password, &[&email, name])?;
+    let hash = state.passwords.hash(fields.password).await?;
+
+    let mut tx = state.storage.begin(&actor).await?;
+    let role = match &fields.code {
+        Some(code) => signup::redeem(&mut tx, code).await?.ok_or_else(refused)?,
+        None => SystemRole::Member,
+    };
+    let user = match users::create(&mut tx, &email, name, &hash, role).await {
+        Err(storage::Error::Conflict(_)) => return Err(Code::EmailTaken.into()),
+        user => user?,
+    };
+    tx.commit().await?;
+    Ok((StatusCode::CREATED, Json(user.into())))
+}
+
+/// Signs in.
+#[utoipa::path(
+    post, path = "/auth/login", tag = "auth", security(()), request_body = LogInFields,
+    responses((status = 200, body = TokensBody))
+)]
+async fn log_in(
+    state: State,
+    Anonymous(actor): Anonymous,
+    Json(fields): Json<LogInFields>,
+) -> Result<Json<TokensBody>> {
+    let email = normal_email(&fields.email).ok_or(Code::BadCredentials)?;
+    let attempt = begin_attempt(&state, &actor, &email).await?;
+    let mut tx = state.storage.read(&actor).await?;
+    let account = users::by_email(&mut tx, &email).await?;
+    drop(tx);
+    let stored = account.as_ref().map(|account| account.password_hash.clone());
+    let verdict = state.passwords.compare(fields.password, stored).await?;
+
+    let mut tx = state.storage.begin(&actor).await?;
+    let Some(account) = account.as_ref().filter(|account| verdict.right && account.user.is_active) else {
+        tx.audit(Audit::LoginFailed { user: account.map(|account| account.user.id) }).await?;
+        tx.commit().await?;
+        return Err(Code::BadCredentials.into());
+    };
+    attempt.succeeded(&mut tx).await?;
+    users::signed_in(&mut tx, account.user.id, verdict.new_hash.as_deref()).await?;
+    let (session, token) = sessions::open(&mut tx, account.user.id, &state.config.session_lives()).await?;
+    let user = users::find(&mut tx, account.user.id).await?.user;
+    tx.commit().await?;
+    Ok(Json(TokensBody::new(&state, user, session, token)?))
+}
+
+/// Exchanges a refresh token for the next pair.
+#[utoipa::path(
+    post, path = "/auth/refresh", tag = "auth", security(()), request_body = RefreshFields,
+    responses((status = 200, body = TokensBody))
+)]
+async fn refresh(
+    state: State,
+    Anonymous(actor): Anonymous,
+    Json(fields): Json<RefreshFields>,
+) -> Result<Json<TokensBody>> {
+    let mut tx = state.storage.begin(&actor).await?;
+    let refreshed = sessions::refresh(&mut tx, &fields.refresh_token, &state.config.session_lives()).await?;
+    tx.commit().await?;
+    match refreshed {
+        Refreshed::Next { user, session, token } => Ok(Json(TokensBody::new(&state, user, session, token)?)),
+        Refreshed::Refused => Err(Code::BadRefreshToken.into()),
+    }
+}
+
+/// Ends this session.
+#[utoipa::path(post, path = "/auth/logout", tag = "auth", responses((status = 204, description = "signed out")))]
+async fn log_out(state: State, user: CurrentUser) -> Result<StatusCode> {
+    let Who::User { session, .. } = user.actor.who else { return Err(Code::Unauthenticated.into()) };
+    let mut tx = state.storage.begin(&user.actor).await?;
+    sessions::revoke(&mut tx, session).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Changes your password and ends your other sessions.
+#[utoipa::path(
+    post, path = "/auth/change-password", tag = "auth", request_body = ChangePasswordFields,
+    responses((status = 204, description = "changed"))
+)]
+async fn change_password(
+    state: State,
+    user: CurrentUser,
+    Json(fields): Json<ChangePasswordFields>,
+) -> Result<StatusCode> {
+    // A stolen access token must not be a way to guess the password without delays.
+    let attempt = begin_attempt(&state, &user.actor, &user.user.email).await?;
+    let mut tx = state.storage.read(&user.actor).await?;
+    let stored = users::find(&mut tx, user.user.id).await?.password_hash;
+    drop(tx);
+    let verdict = state.passwords.compare(fields.current_password, Some(stored.clone())).await?;
+    if !verdict.right {
+        let mut tx = state.storage.begin(&user.actor).await?;
+        tx.audit(Audit::LoginFailed { user: Some(user.user.id) }).await?;
+        tx.commit().await?;
+        return Err(Code::BadCredentials.into());
+    }
+    Passwords::check(&fields.new_password, &[&user.user.email, &user.user.name])?;
+    let hash = state.passwords.hash(fields.new_password).await?;
+
+    let mut tx = state.storage.begin(&user.actor).await?;
+    attempt.succeeded(&mut tx).await?;
+    users::set_password(&mut tx, user.user.id, &stored, &hash).await?;
+    sessions::revoke_others(&mut tx).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who you are.
+#[utoipa::path(get, path = "/auth/me", tag = "auth", responses((status = 200, body = UserBody)))]
+async fn read_me(user: CurrentUser) -> Json<UserBody> {
+    Json(user.user.into())
+}
+
+/// Counts an attempt before any password is looked at; 429 when it comes too early.
+async fn begin_attempt(state: &State, actor: &Actor, email: &str) -> Result<Attempt> {
+    let address = actor.origin.address.as_deref().unwrap_or("unknown");
+    let mut tx = state.storage.read(actor).await?;
+    let known = attempts::known_address(&mut tx, email, address).await?;
+    drop(tx);
+    attempts::begin(&state.storage, email, &network(address), known)
+        .await?
+        .map_err(|wait| Error::from(Code::TooManyRequests).retry_after(wait))
+}
+
+/// The network an address belongs to: itself, or the /64 that one IPv6 customer has.
+fn network(address: &str) -> String {
+    match address.parse() {
+        Ok(IpAddr::V6(v6)) => format!("{}/64", std::net::Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        _ => address.to_owned(),
+    }
+}

@@ -1,0 +1,60 @@
+//! Invitations: how people come in after the first.
+
+use axum::{http::StatusCode, response::Response};
+use domain::{access::SystemRole, error::Code};
+use serde::{Deserialize, Serialize};
+use storage::signup;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    Error, Result, State,
+    extract::{CurrentUser, Idempotent, Json, created, kept},
+};
+
+pub(super) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(create_invitation))
+}
+
+/// Whom to invite.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InvitationFields {
+    /// Role in the whole system: `administrator` or `member`.
+    pub role: String,
+}
+
+/// An invitation. The code is shown this once.
+#[derive(Clone, Serialize, ToSchema)]
+pub struct InvitationBody {
+    /// What the invited person signs up with, once.
+    pub code: String,
+    /// Role in the whole system.
+    pub role: &'static str,
+    /// When it ends (RFC 3339).
+    pub expires_at: String,
+}
+
+/// Invites somebody to sign up (administrators).
+#[utoipa::path(
+    post, path = "/auth/invitations", tag = "auth", request_body = InvitationFields,
+    params(("Idempotency-Key" = String, Header, description = "1 to 128 visible characters")),
+    responses((status = 201, body = InvitationBody))
+)]
+async fn create_invitation(
+    state: State,
+    user: CurrentUser,
+    key: Idempotent,
+    Json(fields): Json<InvitationFields>,
+) -> Result<Response> {
+    let request = key.request(&user.actor, &fields)?;
+    let mut tx = state.storage.begin(&user.actor).await?;
+    if let Some(answer) = kept(&mut tx, &request).await? {
+        return Ok(answer);
+    }
+    let role = SystemRole::parse(&fields.role)
+        .ok_or_else(|| Error::new(Code::Invalid, "role must be administrator or member"))?;
+    let (code, ends) = signup::invite(&mut tx, role).await?;
+    let body = InvitationBody { code, role: role.name(), expires_at: ends.rfc3339() };
+    created(tx, &request, StatusCode::CREATED, &body).await
+}

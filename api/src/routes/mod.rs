@@ -1,0 +1,34 @@
+//! One resource, one file. A new one is a module here and a line in [`all`].
+
+#![allow(unused_qualifications, reason = "the expansion of utoipa::path writes them")]
+
+pub mod auth;
+pub mod cases;
+pub mod health;
+pub mod invitations;
+pub mod jobs;
+pub mod members;
+pub mod metrics;
+pub mod queues;
+pub mod sessions;
+
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{State, openapi::Frame};
+
+/// Every route and its description.
+pub fn all() -> OpenApiRouter<State> {
+    let resources = OpenApiRouter::new()
+        .merge(auth::routes())
+        .merge(cases::routes())
+        .merge(invitations::routes())
+        .merge(jobs::routes())
+        .merge(members::routes())
+        .merge(queues::routes())
+        .merge(sessions::routes());
+    OpenApiRouter::with_openapi(Frame::openapi())
+        .merge(health::routes())
+        .merge(metrics::routes())
+        .nest("/api/v1", resources)
+}

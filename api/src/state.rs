@@ -1,0 +1,57 @@
+//! What every handler can reach. Cheap to clone; handlers take it as an argument.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+use metrics_exporter_prometheus::PrometheusHandle;
+use storage::Storage;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    auth::{Passwords, Tokens},
+    config::ApiConfig,
+};
+
+/// The door's whole state.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Everything durable.
+    pub storage: Storage,
+    /// The `[api]` table.
+    pub config: Arc<ApiConfig>,
+    /// Signs and reads access tokens.
+    pub tokens: Arc<Tokens>,
+    /// Hashes and checks passwords.
+    pub passwords: Arc<Passwords>,
+    /// Renders what this process measured; `None` leaves `/metrics` out.
+    pub metrics: Option<PrometheusHandle>,
+    /// Cancelled when dia stops: long-lived handlers (WebSockets) end then.
+    pub shutdown: CancellationToken,
+}
+
+impl State {
+    /// Puts the door together. Fails only when the vault's signing key cannot be used.
+    pub fn new(
+        storage: Storage,
+        config: ApiConfig,
+        metrics: Option<PrometheusHandle>,
+        shutdown: CancellationToken,
+    ) -> Result<Self, jsonwebtoken::errors::Error> {
+        Ok(Self {
+            tokens: Arc::new(Tokens::new(&storage.vault, config.access_token_minutes)?),
+            passwords: Arc::new(Passwords::new(config.max_concurrent_password_hashes)),
+            config: Arc::new(config),
+            storage,
+            metrics,
+            shutdown,
+        })
+    }
+}
+
+impl FromRequestParts<Self> for State {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, state: &Self) -> Result<Self, Infallible> {
+        Ok(state.clone())
+    }
+}
