@@ -294,3 +294,9 @@ create table idempotency (
     primary key (scope, key)
 );
 create index idempotency_age on idempotency (created_at);
+
+-- Facts about the whole system, such as the fingerprint of the root key its sealed columns were written under.
+create table system (
+    name text primary key,
+    value BLOB not null
+);

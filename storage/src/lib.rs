@@ -22,6 +22,7 @@ pub mod queue;
 pub mod schedules;
 pub mod sessions;
 pub mod signup;
+pub mod system;
 mod tx;
 pub mod users;
 pub mod vault;

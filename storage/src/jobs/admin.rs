@@ -151,7 +151,7 @@ pub async fn find(tx: &mut Tx, id: JobId) -> Result<JobRow> {
     row.map(JobRow::from).ok_or(Error::NotFound)
 }
 
-/// Makes a dead or cancelled job due again with all its attempts. The caller resets the document it works on.
+/// Makes a dead or cancelled job due again with all its attempts; the document it works on moves again too.
 pub async fn retry(tx: &mut Tx, id: JobId) -> Result<JobRow> {
     let job = find(tx, id).await?;
     if !matches!(job.state.as_str(), "dead" | "cancelled") {
@@ -161,6 +161,10 @@ pub async fn retry(tx: &mut Tx, id: JobId) -> Result<JobRow> {
     change!(tx, c => sqlx::query(
         "update jobs set state = 'ready', attempts = 0, run_at = $2, finished_at = null, error = null where id = $1")
         .bind(id.uuid()).bind(now.0).execute(c).await.map(drop))?;
+    if let Some(document) = job.document {
+        let state = if job.kind == "extract_text" { "ingested" } else { "received" };
+        set_document(tx, document, state, &["exception", "excluded"]).await?;
+    }
     tx.audit(Audit::JobRetried { job: id }).await?;
     if let Some(queue) = Queue::parse(&job.queue) {
         tx.ring(queue);
@@ -168,9 +172,9 @@ pub async fn retry(tx: &mut Tx, id: JobId) -> Result<JobRow> {
     find(tx, id).await
 }
 
-/// Cancels a waiting or running job. A document it worked on ends as excluded: see `documents::exclude`.
+/// Cancels a waiting or running job; a document it worked on ends as excluded.
 pub async fn cancel(tx: &mut Tx, id: JobId) -> Result<JobRow> {
-    find(tx, id).await?;
+    let job = find(tx, id).await?;
     let now = tx.now();
     let moved = change!(tx, c => sqlx::query(
         "update jobs set state = 'cancelled', finished_at = $2, lease_until = null where id = $1 and state in ('ready', 'running')")
@@ -178,8 +182,20 @@ pub async fn cancel(tx: &mut Tx, id: JobId) -> Result<JobRow> {
     if moved == 0 {
         return Err(Error::Conflict("the job has already ended"));
     }
+    if let Some(document) = job.document {
+        set_document(tx, document, "excluded", &["received", "ingested"]).await?;
+    }
     tx.audit(Audit::JobCancelled { job: id }).await?;
     find(tx, id).await
+}
+
+/// Moves the document of a job that the operator moved, if it stands where the job left it.
+async fn set_document(tx: &mut Tx, document: DocumentId, state: &str, from: &[&str; 2]) -> Result<()> {
+    let now = tx.now();
+    change!(tx, c => sqlx::query(
+        "update documents set state = $2, exception = null, updated_at = $3 where id = $1 and state in ($4, $5)")
+        .bind(document.uuid()).bind(state).bind(now.0).bind(from[0]).bind(from[1]).execute(c).await.map(drop))?;
+    Ok(())
 }
 
 /// Pauses or resumes claims from a queue; running jobs finish.
@@ -220,4 +236,11 @@ pub async fn counts(tx: &mut Tx) -> Result<BTreeMap<Queue, QueueStats>> {
         stats.entry(queue).or_default().paused = true;
     }
     Ok(stats)
+}
+
+/// Removes jobs that were done or cancelled more than seven days ago; returns how many. For housekeeping.
+pub async fn forget_old(tx: &mut Tx) -> Result<u64> {
+    let before = tx.now().minus(std::time::Duration::from_hours(7 * 24));
+    Ok(change!(tx, c => sqlx::query("delete from jobs where state in ('done', 'cancelled') and finished_at < $1")
+        .bind(before.0).execute(c).await.map(|r| r.rows_affected()))?)
 }
