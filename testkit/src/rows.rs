@@ -1,0 +1,163 @@
+//! Storage for a test: a fresh SQLite file or a fresh PostgreSQL database, gone when the test ends.
+
+use std::{str::FromStr as _, sync::Arc, time::Duration};
+
+use domain::{
+    access::SystemRole,
+    actor::{Actor, Origin, Who},
+    clock::{Clock, Timestamp},
+    ids::{SessionId, UserId},
+};
+use sqlx::{Connection as _, PgConnection, SqliteConnection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
+use storage::{Db, Storage, objects::Objects, pubsub::PubSub, queue::Bell, users, vault::Vault};
+use tempfile::TempDir;
+
+/// The PostgreSQL of the test machine, as a user who may create databases.
+const SERVER: &str = "postgres://postgres@127.0.0.1:5432";
+
+/// Storage of one test, with its own empty database, object directory and keys.
+#[derive(Debug)]
+pub struct TestStorage {
+    /// The storage.
+    pub storage: Storage,
+    directory: TempDir,
+    /// The database's name on the server, when rows live there.
+    postgres: Option<String>,
+}
+
+impl TestStorage {
+    /// Rows in a SQLite file.
+    pub async fn sqlite() -> Self {
+        let directory = TempDir::new().unwrap();
+        let db = Db::sqlite(&directory.path().join("dia.sqlite")).await.unwrap();
+        Self::with(db, directory, None)
+    }
+
+    /// Rows in a database of its own on the test machine's PostgreSQL.
+    pub async fn postgres() -> Self {
+        let name = format!("dia_test_{}", domain::ids::fresh().simple());
+        let mut server = PgConnection::connect(&format!("{SERVER}/postgres")).await.unwrap();
+        statement(&mut server, &format!("create database {name}")).await;
+        let db = Db::postgres(&format!("{SERVER}/{name}"), 16).await.unwrap();
+        Self::with(db, TempDir::new().unwrap(), Some(name))
+    }
+
+    /// The same with a clock that stands at 2026-01-01 until the test moves it. PostgreSQL then uses it too.
+    #[must_use]
+    pub fn with_manual_clock(mut self) -> Self {
+        self.storage.clock = Clock::manual(Timestamp::parse("2026-01-01T00:00:00Z").unwrap());
+        self
+    }
+
+    fn with(db: Db, directory: TempDir, postgres: Option<String>) -> Self {
+        let storage = Storage {
+            db,
+            objects: Objects::disk(directory.path()).unwrap(),
+            vault: Arc::new(Vault::open(directory.path()).unwrap()),
+            bell: Bell::local(),
+            pubsub: PubSub::local(),
+            clock: Clock::System,
+        };
+        Self { storage, directory, postgres }
+    }
+
+    /// Where objects, keys and a SQLite file lie.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    /// True when rows live in PostgreSQL.
+    pub fn is_postgres(&self) -> bool {
+        self.postgres.is_some()
+    }
+
+    /// Moves a manual clock forward.
+    pub fn advance(&self, by: Duration) {
+        self.storage.clock.advance(by);
+    }
+
+    /// Signs a member up and returns them as an actor.
+    pub async fn member(&self) -> Actor {
+        self.user(SystemRole::Member).await
+    }
+
+    /// Signs an administrator up and returns them as an actor.
+    pub async fn administrator(&self) -> Actor {
+        self.user(SystemRole::Administrator).await
+    }
+
+    async fn user(&self, role: SystemRole) -> Actor {
+        let email = format!("{}@example.org", domain::ids::fresh().simple());
+        let mut tx = self.storage.begin(&Actor::system(domain::ids::fresh())).await.unwrap();
+        let user = users::create(&mut tx, &email, "Test Person", "no password", role).await.unwrap();
+        tx.commit().await.unwrap();
+        actor(user.id, role)
+    }
+
+    /// One number asked of the rows behind storage's back, to prove what it claims: `select count(*) from …`.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        match &self.postgres {
+            Some(name) => {
+                let mut c = PgConnection::connect(&format!("{SERVER}/{name}")).await.unwrap();
+                sqlx::query_scalar(sql).fetch_one(&mut c).await.unwrap()
+            }
+            None => {
+                let path = self.directory.path().join("dia.sqlite");
+                let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(30));
+                let mut c = SqliteConnection::connect_with(&options).await.unwrap();
+                sqlx::query_scalar(sql).fetch_one(&mut c).await.unwrap()
+            }
+        }
+    }
+}
+
+/// A signed-in person, as the door would build them.
+pub fn actor(user: UserId, role: SystemRole) -> Actor {
+    let origin = Origin { request: domain::ids::fresh(), ..Origin::default() };
+    Actor { who: Who::User { user, session: SessionId::new(), role }, origin }
+}
+
+async fn statement(connection: &mut PgConnection, sql: &str) {
+    sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).execute(connection).await.unwrap();
+}
+
+impl Drop for TestStorage {
+    /// Drops the PostgreSQL database, whoever is still connected.
+    fn drop(&mut self) {
+        let Some(name) = self.postgres.take() else { return };
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let options = PgConnectOptions::from_str(&format!("{SERVER}/postgres")).unwrap();
+                let mut server = PgConnection::connect_with(&options).await.unwrap();
+                statement(&mut server, &format!("drop database if exists {name} with (force)")).await;
+            });
+        });
+        // A database left behind does no harm; the test's own verdict matters more.
+        let _ = dropped.join();
+    }
+}
+
+/// Makes two tests of each named `async fn(TestStorage)`: one on SQLite, one on PostgreSQL.
+#[macro_export]
+macro_rules! on_each_database {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $test() {
+                    super::$test($crate::TestStorage::sqlite().await).await;
+                }
+            )+
+        }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $test() {
+                    super::$test($crate::TestStorage::postgres().await).await;
+                }
+            )+
+        }
+    };
+}
