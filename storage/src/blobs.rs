@@ -39,6 +39,14 @@ impl Tx {
     }
 }
 
+/// Registered objects of a case after `after`, for its purge.
+pub async fn of_case(tx: &mut Tx, case: CaseId, after: BlobId, most: u32) -> Result<Vec<BlobId>> {
+    let ids: Vec<Uuid> = query!(tx, c => sqlx::query_scalar(
+        "select id from blobs where case_id = $1 and id > $2 order by id limit $3")
+        .bind(case.uuid()).bind(after.uuid()).bind(i64::from(most)).fetch_all(c).await)?;
+    Ok(ids.into_iter().map(BlobId).collect())
+}
+
 /// Deletes objects that are older than `older_than` and not registered. Returns how many.
 pub async fn collect_orphans(storage: &Storage, older_than: Timestamp) -> Result<u64> {
     let mut removed = 0;

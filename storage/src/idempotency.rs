@@ -86,3 +86,10 @@ impl Tx {
         Ok(())
     }
 }
+
+/// Removes answers older than 48 hours; returns how many. For housekeeping.
+pub async fn forget_old(tx: &mut Tx) -> Result<u64> {
+    let before = tx.now().minus(std::time::Duration::from_hours(48));
+    Ok(change!(tx, c => sqlx::query("delete from idempotency where created_at < $1")
+        .bind(before.0).execute(c).await.map(|r| r.rows_affected()))?)
+}

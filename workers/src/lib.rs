@@ -1,1 +1,36 @@
-//! workers
+//! The workers: what happens to documents and questions after the door has taken them in. [`runner`] claims jobs and runs
+//! them; each job is one file in `jobs`; `schedule` is the one table of what happens by the clock.
+
+mod config;
+mod context;
+pub mod jobs;
+pub mod runner;
+mod schedule;
+
+use storage::Storage;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use config::WorkersConfig;
+pub use context::Context;
+
+/// The workers of this process.
+#[derive(Debug)]
+pub struct Workers;
+
+impl Workers {
+    /// Starts a worker for each configured queue and the schedule. Cancelling `shutdown` stops them gracefully; the
+    /// handle ends when running jobs have finished or were handed back.
+    pub fn start(
+        storage: Storage,
+        context: Context,
+        config: &WorkersConfig,
+        shutdown: CancellationToken,
+    ) -> JoinHandle<()> {
+        let schedule = tokio::spawn(schedule::run(storage.clone(), shutdown.clone()));
+        let running = runner::start(storage, jobs::registry(context), config, shutdown);
+        tokio::spawn(async move {
+            let _both = tokio::join!(schedule, running);
+        })
+    }
+}

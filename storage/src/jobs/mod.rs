@@ -12,7 +12,7 @@ use domain::{
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use admin::{JobFilter, JobRow, QueueStats, cancel, counts, find, list, retry, set_paused};
+pub use admin::{JobFilter, JobRow, QueueStats, cancel, counts, find, forget_old, list, retry, set_paused};
 pub use claim::{Claimer, Lane};
 pub use settle::{Heartbeat, again, cancel_for_batch, done, extend, release};
 

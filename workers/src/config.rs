@@ -1,0 +1,118 @@
+//! How much work this process does at once, and how patient it is; the `[workers]` section of the configuration file.
+
+use std::time::Duration;
+
+use domain::jobs::Queue;
+use serde::{Deserialize, Serialize};
+
+/// Settings of the workers; a section of the configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkersConfig {
+    /// The queues this process works on. Default all: `ingest`, `extract`, `index`, `chat`, `maintenance`.
+    pub queues: Vec<Queue>,
+    /// Documents identified and unpacked at once. Default 2.
+    pub ingest: usize,
+    /// Documents read at once; each is a child process with one thread. 0 means one per core. Default 0.
+    pub extract: usize,
+    /// Indexes written at once; each takes `index_memory_megabytes`. Default 1.
+    pub index: usize,
+    /// Questions answered at once. Default 4.
+    pub chat: usize,
+    /// Housekeeping jobs run at once. Default 1.
+    pub maintenance: usize,
+    /// How long a silent process keeps its jobs, in seconds; then others take them over. Default 30.
+    pub lease_seconds: u64,
+    /// Longest time between two looks at a queue whose bell did not ring, in milliseconds. Default 1000.
+    pub poll_milliseconds: u64,
+    /// How long running jobs may go on after dia was told to stop, in seconds; then they are handed back. Default 20.
+    pub stop_seconds: u64,
+    /// Most documents in one step of an index. Default 2000.
+    pub index_documents: u32,
+    /// Most text in one step of an index, in megabytes. Default 64.
+    pub index_text_megabytes: u64,
+    /// Memory an index writer gathers before it writes a segment, in megabytes. Default 64.
+    pub index_memory_megabytes: usize,
+    /// How long an index step waits for documents still being read, in milliseconds, so that thousands of small steps
+    /// become a few large ones. Default 2000.
+    pub index_linger_milliseconds: u64,
+    /// How old an object that no row refers to must be before it is deleted, in hours; longer than the longest upload.
+    /// Default 24.
+    pub orphan_hours: u64,
+}
+
+impl Default for WorkersConfig {
+    fn default() -> Self {
+        Self {
+            queues: Queue::ALL.to_vec(),
+            ingest: 2,
+            extract: 0,
+            index: 1,
+            chat: 4,
+            maintenance: 1,
+            lease_seconds: 30,
+            poll_milliseconds: 1_000,
+            stop_seconds: 20,
+            index_documents: 2_000,
+            index_text_megabytes: 64,
+            index_memory_megabytes: 64,
+            index_linger_milliseconds: 2_000,
+            orphan_hours: 24,
+        }
+    }
+}
+
+impl WorkersConfig {
+    /// Jobs of `queue` run at once, at least 1.
+    pub fn concurrency(&self, queue: Queue) -> usize {
+        let wanted = match queue {
+            Queue::Ingest => self.ingest,
+            Queue::Extract if self.extract == 0 => cores(),
+            Queue::Extract => self.extract,
+            Queue::Index => self.index,
+            Queue::Chat => self.chat,
+            Queue::Maintenance => self.maintenance,
+        };
+        wanted.max(1)
+    }
+
+    /// How long a silent process keeps its jobs.
+    pub fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_seconds.max(1))
+    }
+
+    /// Longest time between two looks at a quiet queue.
+    pub fn poll(&self) -> Duration {
+        Duration::from_millis(self.poll_milliseconds.max(1))
+    }
+
+    /// How long running jobs may go on after the stop.
+    pub fn stop(&self) -> Duration {
+        Duration::from_secs(self.stop_seconds)
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_stands_still_and_extraction_takes_the_cores() {
+        let none =
+            WorkersConfig { ingest: 0, extract: 0, index: 0, chat: 0, maintenance: 0, ..WorkersConfig::default() };
+        for queue in Queue::ALL {
+            assert!(none.concurrency(queue) >= 1, "{queue:?}");
+        }
+        assert_eq!(none.concurrency(Queue::Extract), cores());
+    }
+
+    #[test]
+    fn a_key_that_does_not_exist_is_an_error() {
+        assert!(serde_json::from_str::<WorkersConfig>(r#"{"extract": 3}"#).is_ok());
+        assert!(serde_json::from_str::<WorkersConfig>(r#"{"extractors": 3}"#).is_err());
+    }
+}

@@ -1,0 +1,14 @@
+//! What the jobs work with besides storage.
+
+use pipeline::Reader;
+
+use crate::config::WorkersConfig;
+
+/// Everything a job may need that is chosen at start.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Reads documents in sandboxed children.
+    pub reader: Reader,
+    /// Sizes and times.
+    pub config: WorkersConfig,
+}

@@ -1,0 +1,50 @@
+//! `collect_garbage`: objects no row refers to, files of retired index generations, and rows that have had their time.
+
+use std::time::Duration;
+
+use domain::jobs::CollectGarbage;
+use storage::{attempts, audit::Audit, blobs, failpoint, generations, idempotency, jobs, sessions};
+
+use super::discard;
+use crate::{
+    context::Context,
+    runner::{Handler, JobError, Run},
+};
+
+/// How long readers may go on with a generation after the next was published.
+const RETIRED: Duration = Duration::from_hours(1);
+
+impl Handler<CollectGarbage> for Context {
+    async fn run(&self, _: &CollectGarbage, run: &Run) -> Result<(), JobError> {
+        retired_generations(run).await?;
+        failpoint::hit("garbage.after_generations");
+        let grace = Duration::from_hours(self.config.orphan_hours.max(1));
+        let objects = blobs::collect_orphans(&run.storage, run.storage.clock.now().minus(grace)).await?;
+        let mut tx = run.begin().await?;
+        let mut rows = jobs::forget_old(&mut tx).await?;
+        rows += idempotency::forget_old(&mut tx).await?;
+        rows += sessions::forget_old(&mut tx).await?;
+        rows += attempts::forget_old(&mut tx).await?;
+        tx.audit(Audit::GarbageCollected { objects, rows }).await?;
+        Ok(run.complete(tx).await?)
+    }
+}
+
+/// Strikes the files of retired generations from the register, then deletes them: after a crash between the two they are
+/// orphans.
+async fn retired_generations(run: &Run) -> Result<(), JobError> {
+    loop {
+        let mut tx = run.begin().await?;
+        let before = tx.now().minus(RETIRED);
+        let freed = generations::collect_retired(&mut tx, before).await?;
+        if freed.is_empty() {
+            return Ok(());
+        }
+        tx.audit(Audit::GarbageCollected { objects: freed.len() as u64, rows: 0 }).await?;
+        tx.commit().await?;
+        discard(&run.storage, freed).await;
+        if run.cancel.is_cancelled() {
+            return Err(JobError::Cancelled);
+        }
+    }
+}

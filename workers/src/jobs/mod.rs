@@ -1,0 +1,75 @@
+//! The jobs: one file each, with its behaviour and what happens to its document when it is given up.
+
+mod collect_garbage;
+mod extract_text;
+mod index_database;
+mod ingest_document;
+mod members;
+mod publish;
+mod purge_case;
+mod reindex_database;
+mod sweep_jobs;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use domain::{
+    ids::{BlobId, CaseId, DocumentId},
+    jobs::{CollectGarbage, ExtractText, IndexDatabase, IngestDocument, PurgeCase, ReindexDatabase, SweepJobs},
+    outcome::{Category, DocumentState, Exception},
+};
+use storage::{Storage, Tx, documents::Document};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    context::Context,
+    runner::{JobError, Registry, measure},
+};
+
+/// Every job with its handler.
+pub fn registry(context: Context) -> Registry {
+    let context = Arc::new(context);
+    Registry::default()
+        .on::<IngestDocument>(&context)
+        .on::<ExtractText>(&context)
+        .on::<IndexDatabase>(&context)
+        .on::<ReindexDatabase>(&context)
+        .on::<PurgeCase>(&context)
+        .on::<CollectGarbage>(&context)
+        .on::<SweepJobs>(&context)
+}
+
+/// The cancel flag that the pipeline watches, raised with the token.
+fn flag(token: &CancellationToken) -> Arc<AtomicBool> {
+    let flag = Arc::new(AtomicBool::new(token.is_cancelled()));
+    let (raised, token) = (Arc::clone(&flag), token.clone());
+    // A run's token is cancelled when the run ends, so this task ends with it.
+    tokio::spawn(async move {
+        token.cancelled().await;
+        raised.store(true, Ordering::SeqCst);
+    });
+    flag
+}
+
+/// Gives the document of a dead-lettered job its exception, so that its batch closes.
+async fn give_up(tx: &mut Tx, case: CaseId, document: DocumentId, error: &JobError) -> storage::Result<()> {
+    let document = Document::load(tx, case, document).await?;
+    if document.state.is_terminal() {
+        return Ok(());
+    }
+    let exception = Exception::new(Category::Internal, error.to_string());
+    document.set_exception(tx, &exception, None).await?;
+    measure::documents(DocumentState::Exception, 1, document.size);
+    Ok(())
+}
+
+/// Deletes objects that no row refers to (any more); what fails is left to the garbage collection.
+async fn discard(storage: &Storage, blobs: impl IntoIterator<Item = BlobId>) {
+    for blob in blobs {
+        if let Err(error) = storage.objects.delete(blob).await {
+            tracing::warn!(%blob, %error, "an object was left for the garbage collection");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What both index jobs share: the database's lease, the entries of documents, and the publishing of a generation in one
+//! transaction.
+
+use std::{sync::Arc, time::Duration};
+
+use domain::{
+    events::{Event, Topic},
+    ids::{CaseId, DatabaseId, DocumentId},
+    jobs::IndexDatabase,
+    outcome::{Category, DocumentState, Exception},
+};
+use index::{Entry, Writer};
+use storage::{
+    Storage,
+    audit::Audit,
+    documents::{self, Document, read_text},
+    failpoint,
+    generations::{self, Manifest, Publication},
+    leases::{self, Lease},
+    objects::{IndexFiles, ObjectError},
+    vault::CaseKey,
+};
+
+use super::discard;
+use crate::runner::{Cause, JobError, Run, measure};
+
+/// Target length of a passage, in scalars.
+const PASSAGE: usize = 800;
+/// How long a silent holder keeps a database's lease.
+const SPAN: Duration = Duration::from_secs(30);
+
+/// A step of an index that is written and not yet published.
+pub(super) struct Step {
+    pub(super) files: IndexFiles,
+    pub(super) generation: index::Generation,
+    /// Documents it adds.
+    pub(super) added: Vec<Document>,
+    /// Deleted documents it no longer holds.
+    pub(super) removed: Vec<DocumentId>,
+    /// Documents whose stored text cannot be read.
+    pub(super) broken: Vec<Document>,
+}
+
+/// Runs `work` while holding the database's lease. [`JobError::Wait`] when somebody else holds it; when the lease is lost
+/// the work is dropped, and it could not have published anyway.
+pub(super) async fn with_lease<F>(
+    run: &Run,
+    database: DatabaseId,
+    work: impl FnOnce(Lease) -> F,
+) -> Result<(), JobError>
+where
+    F: Future<Output = Result<(), JobError>>,
+{
+    let name = format!("index:{database}");
+    let holder = format!("{}:{}", run.held.id, run.held.fence);
+    let Some(lease) = leases::acquire(&run.storage, &name, &holder, SPAN).await? else {
+        return Err(JobError::Wait(Cause::new(anyhow::anyhow!("another job writes this index"))));
+    };
+    let ended = tokio::select! {
+        biased;
+        ended = work(lease.clone()) => ended,
+        lost = keep(&run.storage, &lease) => Err(lost),
+    };
+    if let Err(error) = leases::release(&run.storage, &lease).await {
+        tracing::warn!(%error, "an index lease was not given back; it runs out");
+    }
+    ended
+}
+
+/// Keeps the lease until it is lost.
+async fn keep(storage: &Storage, lease: &Lease) -> JobError {
+    loop {
+        tokio::time::sleep(SPAN / 3).await;
+        match leases::renew(storage, lease, SPAN).await {
+            Err(storage::Error::LeaseLost) => return JobError::Lost,
+            Err(error) => tracing::warn!(%error, "an index lease was not renewed; it is repeated"),
+            Ok(()) => {}
+        }
+    }
+}
+
+/// Adds a document to the index; false when its stored text cannot be read. Blocks.
+pub(super) fn add(
+    writer: &mut Writer,
+    storage: &Storage,
+    key: &CaseKey,
+    document: &Document,
+) -> Result<bool, JobError> {
+    let Some(blob) = document.text else { return Ok(false) };
+    let text = match read_text(&storage.objects, key, document.case, blob) {
+        Ok(text) => text,
+        Err(storage::Error::Object(ObjectError::Missing(_) | ObjectError::Damaged { .. })) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let details = &document.details;
+    writer.add(&Entry {
+        document: document.id,
+        family: document.family,
+        batch: document.batch,
+        name: &details.name,
+        path: &details.path,
+        media_type: document.media_type.as_deref().unwrap_or("application/octet-stream"),
+        custodian: details.custodian.as_deref(),
+        labels: &details.labels,
+        metadata: &text.metadata,
+        pages: document.pages.unwrap_or(1),
+        chunks: &pipeline::chunk::chunks(&text, PASSAGE),
+        text: &text.text,
+    })?;
+    Ok(true)
+}
+
+impl From<index::Error> for JobError {
+    fn from(error: index::Error) -> Self {
+        Self::retry(error)
+    }
+}
+
+/// One transaction: the lease's fence, the files, the generation, its documents' states, the audit event, the next job and
+/// this one's end. What the step wrote is deleted when it does not become true.
+pub(super) async fn publish(
+    run: &Run,
+    case: CaseId,
+    database: DatabaseId,
+    lease: &Lease,
+    step: Step,
+    more: bool,
+) -> Result<(), JobError> {
+    let published = commit(run, case, database, lease, &step, more).await;
+    match published {
+        Ok(freed) => {
+            discard(&run.storage, step.files.take_discarded().into_iter().chain(freed)).await;
+            let bytes = |documents: &[Document]| documents.iter().map(|document| document.size).sum();
+            measure::documents(DocumentState::Indexed, step.added.len() as u64, bytes(&step.added));
+            measure::documents(DocumentState::Exception, step.broken.len() as u64, bytes(&step.broken));
+            Ok(())
+        }
+        Err(error) => {
+            discard_all(&run.storage, &step.files).await;
+            Err(error)
+        }
+    }
+}
+
+/// Deletes everything an unpublished view has added.
+pub(super) async fn discard_all(storage: &Storage, files: &IndexFiles) {
+    let added = files.added().into_iter().map(|added| added.stored.blob);
+    discard(storage, added.chain(files.take_discarded())).await;
+}
+
+async fn commit(
+    run: &Run,
+    case: CaseId,
+    database: DatabaseId,
+    lease: &Lease,
+    step: &Step,
+    more: bool,
+) -> Result<Vec<domain::ids::BlobId>, JobError> {
+    failpoint::hit("index.before_publish");
+    let mut tx = run.begin().await?;
+    let mut files = step.files.files();
+    files.retain(|name, _| step.generation.files.binary_search(name).is_ok());
+    for added in step.files.added().iter().filter(|added| files.contains_key(&added.name)) {
+        tx.register_blob(case, storage::objects::BlobKind::Index, &added.stored).await?;
+    }
+    let number = generations::publish(
+        &mut tx,
+        &Publication {
+            database,
+            case,
+            lease,
+            manifest: Manifest { meta: step.generation.meta.clone(), files },
+            documents: step.generation.documents,
+            chunks: step.generation.chunks,
+        },
+    )
+    .await?;
+    let waiting: Vec<DocumentId> =
+        step.added.iter().filter(|d| d.state == DocumentState::Extracted).map(|document| document.id).collect();
+    if documents::mark_indexed(&mut tx, &waiting).await? != waiting.len() as u64 {
+        // One was excluded or deleted meanwhile: it must not be found, so the step is made anew without it.
+        return Err(JobError::retry(anyhow::anyhow!("documents left while they were indexed")));
+    }
+    let exception = Exception::new(Category::Integrity, "the stored text is missing or damaged");
+    for document in &step.broken {
+        document.set_exception(&mut tx, &exception, None).await?;
+    }
+    let freed = documents::remove_deleted(&mut tx, &step.removed).await?;
+    let (added, removed) = (step.added.len() as u64, step.removed.len() as u64);
+    tx.audit(Audit::GenerationPublished { case, database, number, added, removed }).await?;
+    tx.publish(Topic::Database(database), Event::DatabaseChanged { database });
+    if more {
+        tx.enqueue(&IndexDatabase { case, database }).await?;
+    }
+    run.complete(tx).await?;
+    failpoint::hit("index.after_publish");
+    Ok(freed)
+}
+
+/// An index view for writing, shared with the writer.
+pub(super) fn shared(files: &IndexFiles) -> Arc<IndexFiles> {
+    Arc::new(files.clone())
+}

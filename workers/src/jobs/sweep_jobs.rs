@@ -1,0 +1,42 @@
+//! `sweep_jobs`: enqueue what should exist and does not. With every change and its job in one transaction there should be
+//! nothing to do; a restored backup or a defect must not leave a document waiting for ever.
+
+use std::time::Duration;
+
+use domain::jobs::{ExtractText, IndexDatabase, IngestDocument, SweepJobs};
+use storage::{audit::Audit, documents};
+
+use crate::{
+    context::Context,
+    runner::{Handler, JobError, Run},
+};
+
+/// How long a document must have stood still.
+const STILL: Duration = Duration::from_mins(1);
+/// Documents helped in one sweep.
+const MOST: u32 = 10_000;
+
+impl Handler<SweepJobs> for Context {
+    async fn run(&self, _: &SweepJobs, run: &Run) -> Result<(), JobError> {
+        let mut tx = run.begin().await?;
+        let before = tx.now().minus(STILL);
+        let waiting = documents::databases_waiting(&mut tx).await?;
+        let stranded = documents::stranded(&mut tx, before, MOST).await?;
+        let enqueued = (waiting.len() + stranded.len()) as u64;
+        if enqueued == 0 {
+            return Ok(());
+        }
+        for database in waiting {
+            tx.enqueue(&IndexDatabase { case: database.case, database: database.database }).await?;
+        }
+        for (case, document, ingested) in stranded {
+            if ingested {
+                tx.enqueue(&ExtractText { case, document }).await?;
+            } else {
+                tx.enqueue(&IngestDocument { case, document }).await?;
+            }
+        }
+        tx.audit(Audit::JobsSwept { enqueued }).await?;
+        Ok(run.complete(tx).await?)
+    }
+}
