@@ -206,6 +206,10 @@ impl Job for AnswerChat {
     fn case(&self) -> Option<CaseId> {
         Some(self.case)
     }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("answer_chat:{}", self.message))
+    }
 }
 
 /// Remove a deleted case: destroy its key, then its bytes and rows.
