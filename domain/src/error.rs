@@ -73,4 +73,16 @@ mod tests {
         assert_eq!(names.len(), Code::ALL.len());
         assert!(Code::ALL.iter().all(|c| (400..600).contains(&c.status())));
     }
+
+    /// `docs/errors.md` holds exactly these codes and meanings.
+    #[test]
+    fn the_documentation_is_true() {
+        let page = include_str!("../../docs/errors.md");
+        for code in Code::ALL {
+            let row = format!("| `{}` | {} | {} |", code.name(), code.status(), code.meaning());
+            assert!(page.contains(&row), "docs/errors.md lacks: {row}");
+        }
+        let rows = page.split("## Exceptions").next().unwrap_or_default().matches("\n| `").count();
+        assert_eq!(rows, Code::ALL.len());
+    }
 }

@@ -160,4 +160,14 @@ mod tests {
             assert_eq!(serde_json::to_value(category).ok(), Some(category.name().into()));
         }
     }
+
+    /// `docs/errors.md` explains every category.
+    #[test]
+    fn the_documentation_is_true() {
+        let page = include_str!("../../docs/errors.md");
+        for category in Category::ALL {
+            let (name, advice) = (category.name(), category.advice());
+            assert!(page.lines().any(|l| l.starts_with(&format!("| `{name}` |")) && l.contains(advice)), "{name}");
+        }
+    }
 }
