@@ -7,10 +7,13 @@
 
 pub mod auth;
 pub mod config;
+mod download;
 pub mod error;
 pub mod extract;
 mod middleware;
+mod multipart;
 pub mod openapi;
+pub mod readers;
 mod router;
 pub mod routes;
 mod serve;

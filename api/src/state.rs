@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::{Passwords, Tokens},
     config::ApiConfig,
+    readers::Readers,
 };
 
 /// The door's whole state.
@@ -23,6 +24,8 @@ pub struct State {
     pub tokens: Arc<Tokens>,
     /// Hashes and checks passwords.
     pub passwords: Arc<Passwords>,
+    /// Open index generations.
+    pub readers: Arc<Readers>,
     /// Renders what this process measured; `None` leaves `/metrics` out.
     pub metrics: Option<PrometheusHandle>,
     /// Cancelled when dia stops: long-lived handlers (WebSockets) end then.
@@ -41,6 +44,7 @@ impl State {
             tokens: Arc::new(Tokens::new(&storage.vault, config.access_token_minutes)?),
             passwords: Arc::new(Passwords::new(config.max_concurrent_password_hashes)),
             config: Arc::new(config),
+            readers: Arc::default(),
             storage,
             metrics,
             shutdown,

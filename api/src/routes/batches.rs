@@ -12,7 +12,6 @@ use storage::{
 };
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use super::databases::CountsBody;
 use crate::{

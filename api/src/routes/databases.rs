@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use storage::{cases::Case, databases::Database};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use crate::{
     Result, State,

@@ -3,14 +3,21 @@
 #![allow(unused_qualifications, reason = "the expansion of utoipa::path writes them")]
 
 pub mod auth;
+pub mod batches;
 pub mod cases;
+pub mod databases;
+pub mod document_bodies;
+pub mod documents;
+pub mod exceptions;
 pub mod health;
 pub mod invitations;
 pub mod jobs;
 pub mod members;
 pub mod metrics;
 pub mod queues;
+pub mod search;
 pub mod sessions;
+pub mod uploads;
 
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
@@ -21,12 +28,18 @@ use crate::{State, openapi::Frame};
 pub fn all() -> OpenApiRouter<State> {
     let resources = OpenApiRouter::new()
         .merge(auth::routes())
+        .merge(batches::routes())
         .merge(cases::routes())
+        .merge(databases::routes())
+        .merge(documents::routes())
+        .merge(exceptions::routes())
         .merge(invitations::routes())
         .merge(jobs::routes())
         .merge(members::routes())
         .merge(queues::routes())
-        .merge(sessions::routes());
+        .merge(search::routes())
+        .merge(sessions::routes())
+        .merge(uploads::routes());
     OpenApiRouter::with_openapi(Frame::openapi())
         .merge(health::routes())
         .merge(metrics::routes())

@@ -1,0 +1,259 @@
+//! How a document and its text are shown.
+
+use domain::{
+    ids::{BatchId, CaseId, DatabaseId, DocumentId},
+    outcome::{Category, Exception},
+    text::{Metadata, PageSource, PageText, Text},
+};
+use serde::Serialize;
+use storage::documents::Document;
+use utoipa::ToSchema;
+
+/// A document: one file, or one item unpacked from a container.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct DocumentBody {
+    /// Its id.
+    #[schema(value_type = Uuid)]
+    pub id: DocumentId,
+    /// Its case.
+    #[schema(value_type = Uuid)]
+    pub case_id: CaseId,
+    /// Its database.
+    #[schema(value_type = Uuid)]
+    pub database_id: DatabaseId,
+    /// The delivery it came with.
+    #[schema(value_type = Uuid)]
+    pub batch_id: BatchId,
+    /// The container it was unpacked from.
+    #[schema(value_type = Option<Uuid>)]
+    pub parent_id: Option<DocumentId>,
+    /// The outermost container of its family, or itself.
+    #[schema(value_type = Uuid)]
+    pub family_id: DocumentId,
+    /// Position in its container, from 0.
+    pub ordinal: u32,
+    /// Containers around it.
+    pub depth: u32,
+    /// File name as delivered.
+    pub name: String,
+    /// Path as delivered, containers included.
+    pub path: String,
+    /// Whose document it is.
+    pub custodian: Option<String>,
+    /// Labels.
+    pub labels: Vec<String>,
+    /// `received`, `ingested`, `extracted`, `indexed`, `duplicate`, `excluded` or `exception`.
+    pub state: &'static str,
+    /// Format, once identified.
+    pub format: Option<String>,
+    /// Media type, once identified.
+    pub media_type: Option<String>,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of the bytes as received, in hexadecimal.
+    pub sha256: String,
+    /// Pages, once extracted.
+    pub pages: Option<u32>,
+    /// Characters of text, once extracted.
+    pub characters: Option<u32>,
+    /// The document this one is a copy of.
+    #[schema(value_type = Option<Uuid>)]
+    pub duplicate_of: Option<DocumentId>,
+    /// Why it could not be fully processed.
+    pub exception: Option<ExceptionBody>,
+    /// When the file was last changed, as delivered (RFC 3339).
+    pub file_modified_at: Option<String>,
+    /// When it was received or unpacked (RFC 3339).
+    pub created_at: String,
+    /// When it last moved (RFC 3339).
+    pub updated_at: String,
+}
+
+/// Why a document could not be fully processed, and what to do about it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ExceptionBody {
+    /// The kind of failure.
+    pub category: &'static str,
+    /// What happened.
+    pub detail: String,
+    /// What can be done about it.
+    pub advice: &'static str,
+    /// The page concerned, from 1.
+    pub page: Option<u32>,
+    /// The member of the container concerned.
+    pub member: Option<String>,
+}
+
+impl ExceptionBody {
+    /// What is known: the sealed exception, or at least its category.
+    pub(super) fn of(document: &Document) -> Option<Self> {
+        let category = document.category?;
+        let known = document.details.exception.clone().unwrap_or_else(|| Exception::new(category, ""));
+        let Exception { category, detail, page, member } = known;
+        Some(Self { category: category.name(), detail, advice: category.advice(), page, member })
+    }
+}
+
+impl From<Document> for DocumentBody {
+    fn from(document: Document) -> Self {
+        Self {
+            exception: ExceptionBody::of(&document),
+            id: document.id,
+            case_id: document.case,
+            database_id: document.database,
+            batch_id: document.batch,
+            parent_id: document.parent,
+            family_id: document.family,
+            ordinal: document.ordinal,
+            depth: document.depth,
+            name: document.details.name,
+            path: document.details.path,
+            custodian: document.details.custodian,
+            labels: document.details.labels,
+            state: document.state.name(),
+            format: document.format,
+            media_type: document.media_type,
+            size: document.size,
+            sha256: hex::encode(document.sha256),
+            pages: document.pages,
+            characters: document.characters,
+            duplicate_of: document.duplicate_of,
+            file_modified_at: document.details.file_modified_at.map(|at| at.rfc3339()),
+            created_at: document.created_at.rfc3339(),
+            updated_at: document.updated_at.rfc3339(),
+        }
+    }
+}
+
+/// Something of a document that could not be read while the rest could.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct WarningBody {
+    /// The kind of failure.
+    #[schema(value_type = String)]
+    pub category: Category,
+    /// The page concerned, from 1.
+    pub page: Option<u32>,
+    /// What happened.
+    pub detail: String,
+}
+
+/// Everything known of one document.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct DocumentDetail {
+    /// The document.
+    #[serde(flatten)]
+    pub document: DocumentBody,
+    /// What it says about itself: title, author, subject, sender, recipients, dates.
+    #[schema(value_type = Object)]
+    pub metadata: Metadata,
+    /// What could not be read of it.
+    pub warnings: Vec<WarningBody>,
+    /// True when the extension promised another format.
+    pub extension_mismatch: bool,
+    /// An inline part of a message, not an attachment.
+    pub inline: bool,
+    /// What extracted the text: name and version.
+    pub reader: Option<String>,
+    /// The first 200 documents unpacked from it, in order; the list of its family has all.
+    pub children: Vec<DocumentBody>,
+}
+
+impl DocumentDetail {
+    pub(super) fn new(document: Document, children: Vec<Document>) -> Self {
+        let warnings = document.details.warnings.iter();
+        Self {
+            metadata: document.details.metadata.clone(),
+            warnings: warnings
+                .map(|w| WarningBody { category: w.category, page: w.page, detail: w.detail.clone() })
+                .collect(),
+            extension_mismatch: document.details.extension_mismatch,
+            inline: document.details.inline,
+            reader: document.reader.clone(),
+            children: children.into_iter().map(DocumentBody::from).collect(),
+            document: document.into(),
+        }
+    }
+}
+
+/// The text of a document, or of one page of it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct TextBody {
+    /// The document.
+    #[schema(value_type = Uuid)]
+    pub document_id: DocumentId,
+    /// Pages of the document.
+    pub page_count: u32,
+    /// Characters of the whole text.
+    pub characters: u32,
+    /// The text asked for: of the page, or of the whole document.
+    pub text: String,
+    /// The pages it covers.
+    pub pages: Vec<TextPage>,
+}
+
+/// One page of a document's text.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct TextPage {
+    /// Number from 1.
+    pub number: u32,
+    /// First character, in the whole text.
+    pub start: u32,
+    /// One past the last.
+    pub end: u32,
+    /// `native`, `ocr` or `empty`.
+    #[schema(value_type = String)]
+    pub source: PageSource,
+    /// Sheet name, slide title or printed page label.
+    pub label: Option<String>,
+    /// Width in points, where the format has a page size.
+    pub width: Option<f32>,
+    /// Height in points.
+    pub height: Option<f32>,
+    /// The words of the page, when asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub words: Option<Vec<WordBody>>,
+}
+
+/// A word and where it stands.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct WordBody {
+    /// First character, in the whole text.
+    pub start: u32,
+    /// One past the last.
+    pub end: u32,
+    /// Left, top, right, bottom in points from the top left corner of the page.
+    #[schema(value_type = Vec<f32>)]
+    pub bbox: [f32; 4],
+}
+
+impl TextBody {
+    /// `None` when there is no such page.
+    pub(super) fn new(document_id: DocumentId, text: &Text, page: Option<u32>, boxes: bool) -> Option<Self> {
+        let characters = domain::text::scalars(&text.text);
+        let page_count = u32::try_from(text.pages.len()).unwrap_or(u32::MAX);
+        let (shown, pages) = match page {
+            None => (text.text.clone(), text.pages.iter().map(|page| TextPage::new(page, false)).collect()),
+            Some(number) => {
+                let page = text.pages.iter().find(|page| page.number == number)?;
+                (text.slice(page.start..page.end)?.to_owned(), vec![TextPage::new(page, boxes)])
+            }
+        };
+        Some(Self { document_id, page_count, characters, text: shown, pages })
+    }
+}
+
+impl TextPage {
+    fn new(page: &PageText, boxes: bool) -> Self {
+        let words = page.words.iter().map(|word| WordBody { start: word.start, end: word.end, bbox: word.bbox });
+        Self {
+            number: page.number,
+            start: page.start,
+            end: page.end,
+            source: page.source,
+            label: page.label.clone(),
+            width: page.size.map(|size| size.0),
+            height: page.size.map(|size| size.1),
+            words: boxes.then(|| words.collect()),
+        }
+    }
+}
