@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::{files::SealedFiles, ids::DocumentId};
 use serde::de::DeserializeOwned;
 use tantivy::{
-    DocAddress, Index, ReloadPolicy, Searcher, SegmentReader, TantivyDocument, Term,
+    DocAddress, Index, ReloadPolicy, Searcher, SegmentOrdinal, SegmentReader, TantivyDocument, TantivyError, Term,
     columnar::{Column, StrColumn},
     query::Bm25StatisticsProvider,
     schema::{Field, Value as _},
@@ -74,8 +74,10 @@ impl Reader {
         &self.inner.fields
     }
 
-    pub(crate) fn columns(&self) -> &[Columns] {
-        &self.inner.columns
+    /// The columns of one segment.
+    pub(crate) fn columns_of(&self, segment: SegmentOrdinal) -> tantivy::Result<Columns> {
+        let columns = self.inner.columns.get(segment as usize).cloned();
+        columns.ok_or_else(|| TantivyError::InternalError("a segment has no columns".into()))
     }
 
     /// The record kept of an entry.

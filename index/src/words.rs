@@ -37,7 +37,7 @@ pub(crate) struct Word {
 
 /// The analyzers every index is opened with.
 pub(crate) fn analyzers() -> TokenizerManager {
-    let manager = TokenizerManager::new();
+    let manager = TokenizerManager::default();
     manager.register(PLAIN, TextAnalyzer::from(Words::default()));
     manager.register(STEMMED, stemmer());
     manager

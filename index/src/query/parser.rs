@@ -132,7 +132,10 @@ impl Parser {
         let text = match self.peek() {
             Some((Token::Word { text, star: false } | Token::Phrase { text, star: false }, _)) => text.clone(),
             _ => {
-                return error(at, "this is not a date; write date:2024, date:2024-03-31 or date:2024-01-01..2024-12-31");
+                return error(
+                    at,
+                    "this is not a date; write date:2024, date:2024-03-31 or date:2024-01-01..2024-12-31",
+                );
             }
         };
         let quoted = matches!(self.peek(), Some((Token::Phrase { .. }, _)));

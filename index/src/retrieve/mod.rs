@@ -1,29 +1,40 @@
 //! Passages for a question, as a chat needs them. A question names a document and asks something of it: words of the name
 //! pull up title pages, never answers. So the question is first *routed* to the documents whose header it names, then the
-//! words that did the naming are dropped, and only the *residual* is put to the chunks of those documents.
+//! words that did the naming are dropped, and only the *residual* is put to the chunks of those documents. Documents that
+//! are not routed still compete with the chunks that fit the whole question, for questions that name nothing.
 
+mod chunks;
 mod question;
 mod route;
+mod thesaurus;
+
+use std::collections::{HashMap, HashSet};
 
 use domain::ids::DocumentId;
 use serde::Serialize;
-use tantivy::{
-    DocAddress, Score, Term,
-    collector::TopDocs,
-    query::{BooleanQuery, BoostQuery, Occur, Query as Compiled, TermQuery, TermSetQuery},
-    schema::IndexRecordOption,
-};
+use tantivy::{DocAddress, Score};
 
 use crate::{
     Reader, Result, Scope,
     entry::{Card, Place},
     reader::{Statistics, document_id},
+    search::allowed,
 };
+use chunks::{Sought, best_chunks};
 use question::{Asked, Question};
-use route::{Routed, route};
+use route::{Routed, entry_of, route, router_scores};
+use thesaurus::widened;
 
-/// Weight of a routed document's lead over the next in the score of its chunks.
-const ROUTE_WEIGHT: f32 = 20.0;
+/// What the chunks of the document the question names best gain over others; it falls with `exp(Δ/2)` of the router's
+/// score, Δ being the distance to the best. Large against any BM25 score: a chunk of another document seldom intrudes.
+const ROUTE_WEIGHT: f32 = 40.0;
+const ROUTE_SCALE: f32 = 2.0;
+/// Documents this close to the best one fill up with the rest of their chunks when words alone give too few.
+const FILL_DISTANCE: f32 = 2.0;
+/// A document of so few chunks is little more than its header: the whole question is put to it.
+const SHORT_DOCUMENT: u32 = 2;
+/// Chunks found with the whole question, in each database, before they are weighed against the routed ones.
+const MIN_UNROUTED: usize = 50;
 
 /// A passage that may answer the question. Offsets are scalars of the document's canonical text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -53,66 +64,118 @@ pub struct Passage {
 /// A chunk that may answer, before it is read.
 struct Candidate {
     score: Score,
-    routed: usize,
+    source: usize,
+    document: u128,
     address: DocAddress,
 }
 
-/// The `k` passages of the documents in `scope` that best fit `question`, best first.
+/// The `k` passages of the documents in `scope` that best fit `question`, best first. Several readers are one collection.
 pub fn retrieve(readers: &[Reader], question: &str, scope: &Scope, k: usize) -> Result<Vec<Passage>> {
+    if k == 0 {
+        return Ok(Vec::new());
+    }
     let question = Question::read(question);
     let routed = route(readers, &question, scope)?;
     let lead = routed.first().map_or(0.0, |first| first.score);
+    let mut candidates = of_routed(readers, &question, &routed, lead, k)?;
+    let known: HashSet<(usize, u128)> = routed.iter().map(|document| (document.source, document.id)).collect();
+    candidates.extend(of_others(readers, &question, scope, lead, k, &known)?);
+    candidates
+        .sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| (a.source, a.address).cmp(&(b.source, b.address))));
+    candidates.truncate(k);
+    passages(readers, &candidates)
+}
+
+/// What a document's chunks gain from how well the question names it.
+fn bonus(router: Score, lead: Score) -> Score {
+    ROUTE_WEIGHT * ((router - lead) / ROUTE_SCALE).exp()
+}
+
+/// Chunks of the routed documents, each asked what remains of the question once the document is named.
+fn of_routed(
+    readers: &[Reader],
+    question: &Question,
+    routed: &[Routed],
+    lead: Score,
+    k: usize,
+) -> Result<Vec<Candidate>> {
     let statistics = Statistics::chunks(readers);
     let mut candidates = Vec::new();
-    for (number, document) in routed.iter().enumerate() {
+    for document in routed {
         let Some(reader) = readers.get(document.source) else { continue };
-        let asked = question.residual(&document.named);
-        let query = chunks_of(reader, document, &asked);
-        let top = TopDocs::with_limit(k.max(1)).order_by_score();
-        let bonus = ROUTE_WEIGHT * ((document.score - lead) / 2.0).exp();
-        for (score, address) in reader.searcher().search_with_statistics_provider(&query, &top, &statistics)? {
-            candidates.push(Candidate { score: score + bonus, routed: number, address });
+        let asked =
+            if document.chunks <= SHORT_DOCUMENT { question.meaning() } else { question.residual(&document.named) };
+        let sought = Sought {
+            asked: &widened(&asked),
+            allowed: Some(&HashSet::from([document.id])),
+            fill: document.score >= lead - FILL_DISTANCE,
+            limit: k,
+        };
+        for found in best_chunks(reader, &statistics, &sought)? {
+            candidates.push(Candidate {
+                score: found.score + bonus(document.score, lead),
+                source: document.source,
+                document: found.document,
+                address: found.address,
+            });
         }
     }
-    candidates
-        .sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| (a.routed, a.address).cmp(&(b.routed, b.address))));
-    candidates.truncate(k);
-    passages(readers, &routed, &candidates)
+    Ok(candidates)
 }
 
-/// The chunks of one document with any of the words asked for.
-fn chunks_of(reader: &Reader, document: &Routed, asked: &[&Asked]) -> BooleanQuery {
-    let fields = reader.fields();
-    let mut any: Vec<Box<dyn Compiled>> = Vec::with_capacity(asked.len());
-    for asked in asked {
-        let term = Term::from_field_text(fields.stems, &asked.stem);
-        let word = TermQuery::new(term, IndexRecordOption::WithFreqs);
-        any.push(Box::new(BoostQuery::new(Box::new(word), asked.weight)));
+/// Chunks of all other documents in scope, asked the whole question.
+fn of_others(
+    readers: &[Reader],
+    question: &Question,
+    scope: &Scope,
+    lead: Score,
+    k: usize,
+    known: &HashSet<(usize, u128)>,
+) -> Result<Vec<Candidate>> {
+    let statistics = Statistics::chunks(readers);
+    let asked: Vec<Asked> = widened(&question.meaning());
+    let mut candidates = Vec::new();
+    for (source, reader) in readers.iter().enumerate() {
+        let allowed = allowed(reader, scope)?;
+        let sought = Sought { asked: &asked, allowed: allowed.as_ref(), fill: false, limit: k.max(MIN_UNROUTED) };
+        let mut found = best_chunks(reader, &statistics, &sought)?;
+        found.retain(|found| !known.contains(&(source, found.document)));
+        let documents: HashSet<u128> = found.iter().map(|found| found.document).collect();
+        let router = router_scores(readers, reader, question, &documents)?;
+        for found in found {
+            let named = router.get(&found.document).copied().unwrap_or(0.0);
+            candidates.push(Candidate {
+                score: found.score + bonus(named, lead),
+                source,
+                document: found.document,
+                address: found.address,
+            });
+        }
     }
-    let id = fields.document_term(document_id(document.id).uuid());
-    BooleanQuery::new(vec![
-        (Occur::Must, crate::search::without_score(Box::new(TermSetQuery::new([id])))),
-        (Occur::Must, Box::new(BooleanQuery::union(any))),
-    ])
+    Ok(candidates)
 }
 
-fn passages(readers: &[Reader], routed: &[Routed], candidates: &[Candidate]) -> Result<Vec<Passage>> {
-    let mut names: Vec<Option<String>> = vec![None; routed.len()];
+/// Reads the chosen chunks and the names of their documents.
+fn passages(readers: &[Reader], candidates: &[Candidate]) -> Result<Vec<Passage>> {
+    let mut names: HashMap<(usize, u128), String> = HashMap::new();
     let mut passages = Vec::with_capacity(candidates.len());
     for candidate in candidates {
-        let Some(document) = routed.get(candidate.routed) else { continue };
-        let Some(reader) = readers.get(document.source) else { continue };
-        let name = match &names[candidate.routed] {
+        let Some(reader) = readers.get(candidate.source) else { continue };
+        let key = (candidate.source, candidate.document);
+        let name = match names.get(&key) {
             Some(name) => name.clone(),
             None => {
-                let card: Card = reader.stored(document.address)?;
-                names[candidate.routed].insert(card.name).clone()
+                let name = match entry_of(reader, candidate.document)? {
+                    Some(entry) => reader.stored::<Card>(entry)?.name,
+                    None => String::new(),
+                };
+                names.entry(key).or_insert(name).clone()
             }
         };
         let chunk = reader.stored::<Place>(candidate.address)?.chunk;
         passages.push(Passage {
-            source: document.source,
-            document: document_id(document.id),
+            source: candidate.source,
+            document: document_id(candidate.document),
             name,
             ordinal: chunk.ordinal,
             start: chunk.start,

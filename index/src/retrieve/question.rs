@@ -1,6 +1,6 @@
 //! A question as words: which carry meaning, and which only name the document it is about.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
 use crate::words::{stems, words};
 
@@ -31,6 +31,8 @@ pub(super) struct Asked {
     pub(super) stop: bool,
     /// How much it counts, 1 for a word of the question.
     pub(super) weight: f32,
+    /// Which part of the question it is in; parts end at `;`, `:`, `?`, `!`, a full stop or a line's end.
+    pub(super) part: usize,
 }
 
 /// A question, read.
@@ -42,42 +44,55 @@ impl Question {
     /// Splits `text` into words and marks those without meaning.
     pub(super) fn read(text: &str) -> Self {
         let stop: HashSet<&str> = STOP_WORDS.split_whitespace().collect();
-        let plain = words(text).into_iter().map(|word| word.text);
-        let stemmed = stems(text).into_iter().map(|word| word.text);
-        let words = plain
-            .zip(stemmed)
-            .take(MAX_WORDS)
-            .map(|(word, stem)| Asked { stem, stop: stop.contains(word.as_str()), weight: 1.0 })
-            .collect();
-        Self { words }
+        let (mut part, mut end) = (0, 0);
+        let mut read = Vec::new();
+        for (plain, stemmed) in words(text).into_iter().zip(stems(text)).take(MAX_WORDS) {
+            part += usize::from(ends_part(text.get(end..plain.start).unwrap_or_default()));
+            end = plain.end;
+            read.push(Asked { stem: stemmed.text, stop: stop.contains(plain.text.as_str()), weight: 1.0, part });
+        }
+        Self { words: read }
     }
 
     /// The distinct words with meaning; all words when none has one.
-    pub(super) fn meaning(&self) -> Vec<&Asked> {
-        let mut seen = HashSet::new();
-        let mut kept: Vec<&Asked> = self.words.iter().filter(|word| !word.stop && seen.insert(&word.stem)).collect();
-        if kept.is_empty() {
-            kept = self.words.iter().filter(|word| seen.insert(&word.stem)).collect();
+    pub(super) fn meaning(&self) -> Vec<Asked> {
+        let kept = distinct(self.words.iter().filter(|word| !word.stop));
+        if kept.is_empty() { distinct(self.words.iter()) } else { kept }
+    }
+
+    /// The words with meaning that do not name the document; `named` are the stems of the question that its header has.
+    /// When the part of the question that names it consists mostly of such stems, the whole part goes: what the header
+    /// lacks of a name is still a name.
+    pub(super) fn residual(&self, named: &HashSet<String>) -> Vec<Asked> {
+        let Some(naming) = self.naming(named) else { return self.meaning() };
+        let part = self.words[naming.start].part;
+        let beside = if self.is_mostly(named, part) { self.asked(|_, word| word.part != part) } else { Vec::new() };
+        if !beside.is_empty() {
+            return beside;
         }
-        kept
+        let outside = self.asked(|at, _| !naming.contains(&at));
+        if outside.is_empty() { self.meaning() } else { outside }
     }
 
-    /// The words with meaning outside the part that names the document; `named` are the stems its header has.
-    pub(super) fn residual(&self, named: &HashSet<String>) -> Vec<&Asked> {
-        let Some(window) = self.naming(named) else { return self.meaning() };
-        let mut seen = HashSet::new();
-        let outside = self.words.iter().enumerate().filter(|(at, _)| !window.contains(at)).map(|(_, word)| word);
-        let kept: Vec<&Asked> = outside.filter(|word| !word.stop && seen.insert(&word.stem)).collect();
-        if kept.is_empty() { self.meaning() } else { kept }
+    /// The distinct words with meaning that `wanted` picks by their place.
+    fn asked(&self, wanted: impl Fn(usize, &Asked) -> bool) -> Vec<Asked> {
+        let picked = self.words.iter().enumerate().filter(|(at, word)| wanted(*at, word)).map(|(_, word)| word);
+        distinct(picked.filter(|word| !word.stop))
     }
 
-    /// The run of words best covered by the header: the window with the greatest sum (Kadane's algorithm).
-    fn naming(&self, named: &HashSet<String>) -> Option<std::ops::Range<usize>> {
+    /// True when at least half of the words with meaning of a part are in `named`.
+    fn is_mostly(&self, named: &HashSet<String>, part: usize) -> bool {
+        let words = || self.words.iter().filter(|word| word.part == part && !word.stop);
+        2 * words().filter(|word| named.contains(&word.stem)).count() >= words().count()
+    }
+
+    /// The run of words of one part best covered by the header: the window with the greatest sum (Kadane's algorithm).
+    fn naming(&self, named: &HashSet<String>) -> Option<Range<usize>> {
         let (mut best, mut window) = (0.0, 0..0);
-        let (mut sum, mut start) = (0.0, 0);
+        let (mut sum, mut start, mut part) = (0.0, 0, 0);
         for (at, word) in self.words.iter().enumerate() {
-            if sum <= 0.0 {
-                (sum, start) = (0.0, at);
+            if sum <= 0.0 || word.part != part {
+                (sum, start, part) = (0.0, at, word.part);
             }
             sum += match (word.stop, named.contains(&word.stem)) {
                 (true, _) => 0.0,
@@ -89,5 +104,42 @@ impl Question {
             }
         }
         (best >= MIN_NAMING).then_some(window)
+    }
+}
+
+/// Each stem once, in order.
+fn distinct<'a>(words: impl Iterator<Item = &'a Asked>) -> Vec<Asked> {
+    let mut seen = HashSet::new();
+    words.filter(|word| seen.insert(word.stem.as_str())).cloned().collect()
+}
+
+/// True when what stands between two words ends a part of the question.
+fn ends_part(between: &str) -> bool {
+    between.contains([';', ':', '?', '!', '\n']) || between.contains(". ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stems_of(words: Vec<Asked>) -> Vec<String> {
+        words.into_iter().map(|word| word.stem).collect()
+    }
+
+    #[test]
+    fn the_part_that_names_the_document_is_dropped() {
+        let header = "Supply Agreement between Vericel Corporation and MediWound Ltd";
+        let named: HashSet<String> = stems(header).into_iter().map(|word| word.text).collect();
+        let cases: [(&str, &[&str]); 6] = [
+            ("Consider the Supply Agreement between Vericel and MediWound (Amended); who may assign it?", &["assign"]),
+            ("In the supply agreement with MediWound: what happens late?", &["happen", "late"]),
+            ("Who may assign the supply agreement with MediWound?", &["assign"]),
+            ("The contract is between Vericel and MediWound. Is there a cap?", &["cap"]),
+            ("What is the cap on supply?", &["cap", "suppli"]),
+            ("Vericel MediWound supply", &["vericel", "mediwound", "suppli"]),
+        ];
+        for (question, expected) in cases {
+            assert_eq!(stems_of(Question::read(question).residual(&named)), expected, "{question}");
+        }
     }
 }

@@ -82,8 +82,7 @@ impl Collector for Ranked<'_> {
     type Child = RankedSegment;
 
     fn for_segment(&self, ordinal: SegmentOrdinal, _: &SegmentReader) -> tantivy::Result<RankedSegment> {
-        let columns = self.reader.columns().get(ordinal as usize).cloned();
-        let columns = columns.ok_or_else(|| tantivy::TantivyError::InternalError("a segment has no columns".into()))?;
+        let columns = self.reader.columns_of(ordinal)?;
         let facets = self.facets.then(|| SegmentCounts::new(columns.clone()));
         let best = BinaryHeap::with_capacity(self.limit + 1);
         let (sort, after, limit) = (self.sort, self.after, self.limit);

@@ -67,23 +67,39 @@ pub(super) fn highlights(readers: &[Reader], hits: &[(Found, usize)], request: &
     }
     let statistics = Statistics::chunks(readers);
     for (source, reader) in readers.iter().enumerate() {
-        let ids: HashSet<u128> = hits.iter().filter(|(_, from)| *from == source).map(|(hit, _)| hit.key.id).collect();
-        if ids.is_empty() {
-            continue;
-        }
-        let collector = PerDocument { reader, ids: &ids, limit: request.highlights as usize };
-        let query = passages(reader, &ids, &wanted);
-        let best = reader.searcher().search_with_statistics_provider(&query, &collector, &statistics)?;
-        for (id, chunks) in best {
-            let mut list = Vec::with_capacity(chunks.len());
-            for (_, address) in chunks {
-                let place: Place = reader.stored(address)?;
-                list.push(highlight(place.chunk, &wanted));
+        let mut ids: HashSet<u128> =
+            hits.iter().filter(|(_, from)| *from == source).map(|(hit, _)| hit.key.id).collect();
+        // A phrase may run across two chunks; then its words are shown one by one.
+        for wanted in [&wanted, &word_by_word(&wanted)] {
+            if ids.is_empty() {
+                break;
             }
-            shown.insert((source, id), list);
+            let collector = PerDocument { reader, limit: request.highlights as usize };
+            let query = passages(reader, &ids, wanted);
+            let best = reader.searcher().search_with_statistics_provider(&query, &collector, &statistics)?;
+            for (id, chunks) in best {
+                let mut list = Vec::with_capacity(chunks.len());
+                for (_, address) in chunks {
+                    let place: Place = reader.stored(address)?;
+                    list.push(highlight(place.chunk, wanted));
+                }
+                ids.remove(&id);
+                shown.insert((source, id), list);
+            }
         }
     }
     Ok(shown)
+}
+
+fn word_by_word(wanted: &[Wanted]) -> Vec<Wanted> {
+    let mut single = Vec::new();
+    for wanted in wanted {
+        for (at, word) in wanted.words.iter().enumerate() {
+            let prefix = wanted.prefix && at + 1 == wanted.words.len();
+            single.push(Wanted { words: vec![word.clone()], prefix });
+        }
+    }
+    single
 }
 
 /// What the query asks of the body, without what it excludes.
@@ -167,7 +183,6 @@ impl Counted<'_> {
 /// Keeps the best chunks of each document.
 struct PerDocument<'a> {
     reader: &'a Reader,
-    ids: &'a HashSet<u128>,
     limit: usize,
 }
 
@@ -194,10 +209,8 @@ impl Collector for PerDocument<'_> {
     type Child = SegmentPerDocument;
 
     fn for_segment(&self, ordinal: SegmentOrdinal, _: &SegmentReader) -> tantivy::Result<SegmentPerDocument> {
-        let columns = self.reader.columns().get(ordinal as usize).cloned();
-        let columns = columns.ok_or_else(|| tantivy::TantivyError::InternalError("a segment has no columns".into()))?;
-        let best = HashMap::with_capacity(self.ids.len());
-        Ok(SegmentPerDocument { ordinal, columns, limit: self.limit, best })
+        let columns = self.reader.columns_of(ordinal)?;
+        Ok(SegmentPerDocument { ordinal, columns, limit: self.limit, best: Best::new() })
     }
 
     fn requires_scoring(&self) -> bool {

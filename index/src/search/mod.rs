@@ -26,7 +26,7 @@ use crate::{
 
 use collect::{Found, Key, Ranked};
 pub(crate) use compile::every_document;
-pub(crate) use scope::without_score;
+pub(crate) use scope::{allowed, without_score};
 
 /// Hits on a page when the caller asks for more.
 const MAX_HITS: u32 = 500;

@@ -1,17 +1,18 @@
 //! Which documents are considered at all: the filters of a search and the scope of a question.
 
-use std::ops::Bound;
+use std::{collections::HashSet, ops::Bound};
 
 use domain::{
     clock::Timestamp,
     ids::{BatchId, DocumentId},
 };
 use tantivy::{
-    Term,
-    query::{ConstScoreQuery, Occur, Query, RangeQuery, TermSetQuery},
+    DocId, Score, SegmentOrdinal, SegmentReader, Term,
+    collector::{Collector, SegmentCollector},
+    query::{BooleanQuery, ConstScoreQuery, Occur, Query, RangeQuery, TermSetQuery},
 };
 
-use crate::schema::Fields;
+use crate::{Reader, Result, reader::Columns, schema::Fields};
 
 /// Filters; a document must satisfy all of them. An empty list filters nothing; of a list, any one value is enough.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -78,4 +79,53 @@ pub(super) fn dates(fields: &Fields, from: Option<i64>, until: Option<i64>) -> B
 /// The same set of entries, adding nothing to their score.
 pub(crate) fn without_score(query: Box<dyn Query>) -> Box<dyn Query> {
     Box::new(ConstScoreQuery::new(query, 0.0))
+}
+
+/// The documents of `reader` that `scope` allows; `None` when it allows all.
+pub(crate) fn allowed(reader: &Reader, scope: &Scope) -> Result<Option<HashSet<u128>>> {
+    if scope.is_everything() {
+        return Ok(None);
+    }
+    let mut clauses = scope.clauses(reader.fields());
+    clauses.push((Occur::Must, super::compile::every_document(reader.fields())));
+    Ok(Some(reader.searcher().search(&BooleanQuery::new(clauses), &Ids { reader })?))
+}
+
+/// Collects the ids of matching documents.
+struct Ids<'a> {
+    reader: &'a Reader,
+}
+
+struct SegmentIds {
+    columns: Columns,
+    ids: HashSet<u128>,
+}
+
+impl Collector for Ids<'_> {
+    type Fruit = HashSet<u128>;
+    type Child = SegmentIds;
+
+    fn for_segment(&self, ordinal: SegmentOrdinal, _: &SegmentReader) -> tantivy::Result<SegmentIds> {
+        Ok(SegmentIds { columns: self.reader.columns_of(ordinal)?, ids: HashSet::new() })
+    }
+
+    fn requires_scoring(&self) -> bool {
+        false
+    }
+
+    fn merge_fruits(&self, segments: Vec<HashSet<u128>>) -> tantivy::Result<HashSet<u128>> {
+        Ok(segments.into_iter().flatten().collect())
+    }
+}
+
+impl SegmentCollector for SegmentIds {
+    type Fruit = HashSet<u128>;
+
+    fn collect(&mut self, entry: DocId, _: Score) {
+        self.ids.insert(self.columns.id(entry));
+    }
+
+    fn harvest(self) -> HashSet<u128> {
+        self.ids
+    }
 }
