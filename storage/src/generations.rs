@@ -114,14 +114,14 @@ pub async fn publish(tx: &mut Tx, publication: &Publication<'_>) -> Result<u64> 
     Ok(u64::try_from(number).unwrap_or(0))
 }
 
-/// Forgets generations retired before `before` and returns the files that no remaining generation of their database
-/// refers to, now struck from the register. The caller deletes the objects after the commit.
-pub async fn collect_retired(tx: &mut Tx, before: Timestamp) -> Result<Vec<BlobId>> {
+/// Forgets up to 100 generations retired before `before`. Returns how many, and the files that no remaining generation of
+/// their database refers to, now struck from the register: the caller deletes the objects after the commit.
+pub async fn collect_retired(tx: &mut Tx, before: Timestamp) -> Result<(u64, Vec<BlobId>)> {
     let retired: Vec<(Uuid, Uuid, Uuid, Vec<u8>)> = query!(tx, c => sqlx::query_as(
         "select g.id, g.database_id, g.case_id, g.sealed_manifest from generations g where g.retired_at < $1
          and exists (select 1 from case_keys k where k.case_id = g.case_id) order by g.id limit 100")
         .bind(before.0).fetch_all(c).await)?;
-    let mut freed = Vec::new();
+    let (forgotten, mut freed) = (retired.len() as u64, Vec::new());
     for (id, database, case, sealed) in retired {
         let case = CaseId(case);
         let key = tx.case_key(case).await?;
@@ -139,5 +139,5 @@ pub async fn collect_retired(tx: &mut Tx, before: Timestamp) -> Result<Vec<BlobI
             freed.push(blob);
         }
     }
-    Ok(freed)
+    Ok((forgotten, freed))
 }

@@ -227,9 +227,10 @@ impl Document {
         row.open(&key)
     }
 
-    /// Loads a document for a job of its case.
+    /// Loads a document for a job of its case; a deleted one is not found.
     pub async fn load(tx: &mut Tx, case: CaseId, id: DocumentId) -> Result<Self> {
-        let row: Option<Row> = query!(tx, c => sqlx::query_as(columns!("from documents f where f.id = $1 and f.case_id = $2"))
+        let row: Option<Row> = query!(tx, c => sqlx::query_as(columns!(
+            "from documents f where f.id = $1 and f.case_id = $2 and f.deleted_at is null"))
             .bind(id.uuid()).bind(case.uuid()).fetch_optional(c).await)?;
         let key = tx.case_key(case).await?;
         row.ok_or(Error::NotFound)?.open(&key)

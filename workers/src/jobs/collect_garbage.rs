@@ -36,11 +36,11 @@ async fn retired_generations(run: &Run) -> Result<(), JobError> {
     loop {
         let mut tx = run.begin().await?;
         let before = tx.now().minus(RETIRED);
-        let freed = generations::collect_retired(&mut tx, before).await?;
-        if freed.is_empty() {
+        let (rows, freed) = generations::collect_retired(&mut tx, before).await?;
+        if rows == 0 {
             return Ok(());
         }
-        tx.audit(Audit::GarbageCollected { objects: freed.len() as u64, rows: 0 }).await?;
+        tx.audit(Audit::GarbageCollected { objects: freed.len() as u64, rows }).await?;
         tx.commit().await?;
         discard(&run.storage, freed).await;
         if run.cancel.is_cancelled() {

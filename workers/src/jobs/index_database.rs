@@ -22,8 +22,8 @@ use crate::{
 
 /// Most deletions in one step.
 const DELETIONS: u32 = 5_000;
-/// How often the linger looks whether documents still arrive.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often the linger looks whether documents are still coming.
+const LOOK: Duration = Duration::from_millis(100);
 
 impl Handler<IndexDatabase> for Context {
     async fn run(&self, job: &IndexDatabase, run: &Run) -> Result<(), JobError> {
@@ -45,20 +45,17 @@ struct Work {
 }
 
 impl Context {
-    /// Waits while documents of this database are still being read and keep arriving, so that a step holds many.
+    /// Waits a little while documents of this database are still being read, so that a step holds many.
     async fn linger(&self, job: &IndexDatabase, run: &Run) -> Result<(), JobError> {
         let patience = Duration::from_millis(self.config.index_linger_milliseconds);
         let begun = Instant::now();
-        let mut before = None;
         while begun.elapsed() < patience {
             let mut tx = run.read().await?;
             let (waiting, coming) = documents::extracted_totals(&mut tx, job.database).await?;
             drop(tx);
-            let arrived = before.is_none_or(|before| waiting > before) || waiting == 0;
-            if coming == 0 || waiting >= u64::from(self.config.index_documents) || !arrived {
+            if coming == 0 || waiting >= u64::from(self.config.index_documents) {
                 return Ok(());
             }
-            before = Some(waiting);
             if run.cancel.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
                 return Err(JobError::Cancelled);
             }

@@ -25,7 +25,7 @@ use tokio::{
     sync::mpsc,
     task::{JoinHandle, JoinSet},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Level, Span};
 
 use self::{
@@ -72,10 +72,10 @@ pub fn start(
             };
             queues.spawn(work(claims));
         }
-        let beats = tokio::spawn({
+        let beats = AbortOnDropHandle::new(tokio::spawn({
             let (heart, end) = (Arc::clone(&heart), heart_ends.clone());
             async move { heart.run(end).await }
-        });
+        }));
         shutdown.cancelled().await;
         let all_ended = async { while queues.join_next().await.is_some() {} };
         tokio::pin!(all_ended);
@@ -94,7 +94,7 @@ async fn work(claims: Claims) {
     let claims = Arc::new(claims);
     while !shutdown.is_cancelled() {
         let (out, receiver) = mpsc::channel(claims.slots);
-        let claiming = tokio::spawn(Arc::clone(&claims).run(out));
+        let claiming = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&claims).run(out)));
         if let Err(error) = apalis_worker(&claims, receiver).await {
             tracing::error!(queue = queue.name(), %error, "a worker ended; another begins");
         }

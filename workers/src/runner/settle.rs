@@ -91,14 +91,15 @@ impl Settle {
         };
         tracing::info!(job = %held.id, kind = claim.work.kind(), attempt = held.attempts, %error, "a job did not succeed");
         match error {
-            JobError::Lost => Verdict::Nothing,
-            JobError::Cancelled if claim.stop.is_cancelled() => Verdict::GivenBack,
+            JobError::Fail(_) => Verdict::Dead(error),
+            // Told to stop: whatever it said then is not held against it.
+            _ if claim.stop.is_cancelled() => Verdict::GivenBack,
             JobError::Wait(_) => {
                 let recovered = tokio::time::sleep(RECOVERY);
                 let _stopped = self.shutdown.run_until_cancelled(recovered).await;
                 Verdict::GivenBack
             }
-            JobError::Fail(_) => Verdict::Dead(error),
+            // Not only the job's own lease can be lost, so a lost run is repeated; if it was the job's, the fence refuses.
             error if held.attempts >= held.max_attempts => Verdict::Dead(error),
             JobError::RetryAfter(delay, cause) => Verdict::Again { delay, error: cause.to_string() },
             error => Verdict::Again { delay: jittered(claim), error: error.to_string() },
@@ -147,8 +148,8 @@ async fn bury(storage: &Storage, held: &Held, work: Option<&dyn Work>, error: &J
         tx.bury(held, &error.to_string()).await?;
         if let Some(work) = work {
             match work.buried(&mut tx, error).await {
-                // What the job worked on is gone: it needs no exception.
-                Ok(()) | Err(storage::Error::NotFound) => {}
+                // What the job worked on is gone or has moved on: it needs no exception.
+                Ok(()) | Err(storage::Error::NotFound | storage::Error::LeaseLost) => {}
                 Err(error) => return Err(error),
             }
         }
