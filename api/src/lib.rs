@@ -18,6 +18,7 @@ mod router;
 pub mod routes;
 mod serve;
 mod state;
+mod ws;
 
 pub use crate::{config::ApiConfig, error::Error, router::router, serve::serve, state::State};
 

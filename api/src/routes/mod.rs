@@ -5,6 +5,7 @@
 pub mod auth;
 pub mod batches;
 pub mod cases;
+pub mod chat;
 pub mod databases;
 pub mod document_bodies;
 pub mod documents;
@@ -30,6 +31,7 @@ pub fn all() -> OpenApiRouter<State> {
         .merge(auth::routes())
         .merge(batches::routes())
         .merge(cases::routes())
+        .merge(chat::routes())
         .merge(databases::routes())
         .merge(documents::routes())
         .merge(exceptions::routes())
@@ -39,7 +41,9 @@ pub fn all() -> OpenApiRouter<State> {
         .merge(queues::routes())
         .merge(search::routes())
         .merge(sessions::routes())
-        .merge(uploads::routes());
+        .merge(uploads::routes())
+        .merge(crate::ws::chat::routes())
+        .merge(crate::ws::database_status::routes());
     OpenApiRouter::with_openapi(Frame::openapi())
         .merge(health::routes())
         .merge(metrics::routes())

@@ -7,7 +7,7 @@ use domain::{
     ids::MessageId,
 };
 
-pub use local::{LocalPubSub, Subscription};
+pub use local::{Heard, LocalPubSub, Subscription};
 
 /// How live events travel.
 #[derive(Debug, Clone)]
