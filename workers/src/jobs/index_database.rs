@@ -1,7 +1,10 @@
 //! `index_database`: under the database's lease, write what is extracted (and what was deleted) into the next generation
 //! of its index and publish it. One step a job; while more waits, the job enqueues itself again.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use domain::jobs::{IndexDatabase, ReindexDatabase};
 use index::Writer;
@@ -14,7 +17,7 @@ use storage::{
     vault::CaseKey,
 };
 
-use super::publish::{Step, add, discard_all, publish, shared, with_lease};
+use super::publish::{Step, add, discard_all, publish, with_lease};
 use crate::{
     context::Context,
     runner::{Handler, JobError, Run},
@@ -102,7 +105,7 @@ impl Context {
         let memory = self.config.index_memory_megabytes << 20;
         tokio::task::spawn_blocking(move || {
             let meta = work.live.as_ref().map(|live| live.manifest.meta.as_slice());
-            let mut writer = match Writer::open(shared(&files), meta, memory, 1) {
+            let mut writer = match Writer::open(Arc::new(files.clone()), meta, memory, 1) {
                 Err(index::Error::Version) => return Ok(None),
                 opened => opened?,
             };
@@ -111,9 +114,10 @@ impl Context {
                 if cancel.is_cancelled() {
                     return Err(JobError::Cancelled);
                 }
-                match add(&mut writer, &storage, &work.key, &document)? {
-                    true => added.push(document),
-                    false => broken.push(document),
+                if add(&mut writer, &storage, &work.key, &document)? {
+                    added.push(document);
+                } else {
+                    broken.push(document);
                 }
             }
             for document in &work.removed {

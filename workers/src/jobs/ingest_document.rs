@@ -214,12 +214,11 @@ async fn record(run: &Run, document: &Document, looked: Looked) -> Result<(), Jo
     for members in events {
         tx.audit(Audit::DocumentIngested { case: document.case, document: document.id, members }).await?;
     }
-    match &exception {
-        Some(exception) => document.set_exception(&mut tx, exception, Some((format, media_type))).await?,
-        None => {
-            let details = Details { extension_mismatch: identified.extension_mismatch, ..document.details.clone() };
-            document.set_ingested(&mut tx, format, media_type, &details).await?;
-        }
+    if let Some(exception) = &exception {
+        document.set_exception(&mut tx, exception, Some((format, media_type))).await?;
+    } else {
+        let details = Details { extension_mismatch: identified.extension_mismatch, ..document.details.clone() };
+        document.set_ingested(&mut tx, format, media_type, &details).await?;
     }
     run.complete(tx).await?;
     if exception.is_some() {

@@ -1,7 +1,7 @@
 //! What both index jobs share: the database's lease, the entries of documents, and the publishing of a generation in one
 //! transaction.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use domain::{
     events::{Event, Topic},
@@ -195,9 +195,4 @@ async fn commit(
     run.complete(tx).await?;
     failpoint::hit("index.after_publish");
     Ok(freed)
-}
-
-/// An index view for writing, shared with the writer.
-pub(super) fn shared(files: &IndexFiles) -> Arc<IndexFiles> {
-    Arc::new(files.clone())
 }

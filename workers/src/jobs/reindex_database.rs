@@ -1,6 +1,8 @@
 //! `reindex_database`: build a database's index anew from the stored texts, beside the live one, then switch. Readers
 //! never stop; documents that arrive meanwhile wait for the job enqueued at the end.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use domain::{
     ids::{CaseId, DatabaseId, DocumentId},
     jobs::ReindexDatabase,
@@ -14,7 +16,7 @@ use storage::{
 };
 use tokio::sync::mpsc;
 
-use super::publish::{Step, add, discard_all, publish, shared, with_lease};
+use super::publish::{Step, add, discard_all, publish, with_lease};
 use crate::{
     context::Context,
     runner::{Handler, JobError, Run},
@@ -29,12 +31,7 @@ impl Handler<ReindexDatabase> for Context {
             let mut tx = run.read().await?;
             let key = tx.case_key(job.case).await?;
             drop(tx);
-            let files = IndexFiles::writable(
-                run.storage.objects.clone(),
-                key.clone(),
-                job.case,
-                std::collections::BTreeMap::default(),
-            );
+            let files = IndexFiles::writable(run.storage.objects.clone(), key.clone(), job.case, BTreeMap::new());
             match self.build(job, run, key, files.clone()).await {
                 Ok(step) => {
                     failpoint::hit("reindex.after_write");
@@ -56,7 +53,7 @@ impl Context {
         let (storage, cancel) = (run.storage.clone(), run.cancel.clone());
         let memory = self.config.index_memory_megabytes << 20;
         let writing = tokio::task::spawn_blocking(move || {
-            let mut writer = Writer::open(shared(&files), None, memory, 1)?;
+            let mut writer = Writer::open(Arc::new(files.clone()), None, memory, 1)?;
             let mut added = Vec::new();
             while let Some(page) = incoming.blocking_recv() {
                 for document in page {

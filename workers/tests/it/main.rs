@@ -1,4 +1,4 @@
-//! The workers through their public face, on SQLite and on PostgreSQL.
+//! The workers through their public face, on both databases.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 

@@ -49,7 +49,7 @@ pub(crate) const POLICY: Policy = Policy {
     max_attempts: 3,
     backoff: Duration::from_secs(100),
     backoff_cap: Duration::from_secs(150),
-    timeout: Duration::from_secs(3600),
+    timeout: Duration::from_hours(1),
     priority: 0,
 };
 

@@ -28,7 +28,6 @@ both!(
     a_graceful_stop_hands_back_what_does_not_end,
 );
 
-
 async fn count(test: &TestStorage, condition: &str) -> i64 {
     test.number(&format!("select count(*) from jobs where {condition}")).await
 }
