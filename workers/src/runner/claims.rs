@@ -24,6 +24,9 @@ use super::{
 /// How long to wait after the database failed.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
+/// How long a claim waits for more slots to become free.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// A claimed job, ready to run.
 pub(super) struct Claim {
     pub(super) work: Box<dyn Work>,
@@ -57,6 +60,10 @@ impl Claims {
         let slots = Arc::new(Semaphore::new(self.slots));
         let mut claimer = Claimer::new(self.storage.clone(), self.queue, self.worker.clone(), self.lease);
         while let Some(Ok(first)) = shutdown.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await {
+            // While most slots are busy, a claim waits a moment for more of them: one transaction then starts many jobs.
+            if slots.available_permits() + 1 < self.slots / 4 {
+                tokio::time::sleep(GATHER).await;
+            }
             let mut free = vec![first];
             while let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
                 free.push(slot);
