@@ -53,7 +53,7 @@ fn trim_blank(scalars: &[char], start: usize, end: usize) -> usize {
 /// Where the passage from `start` ends: the best break in the half before `wanted`, else the first gap after it, else
 /// `hard_end`.
 fn cut(scalars: &[char], start: usize, wanted: usize, hard_end: usize) -> usize {
-    let earliest = start.saturating_add(wanted.saturating_sub(start) / 2);
+    let earliest = start.saturating_add((wanted.saturating_sub(start) / 2).max(1));
     let mut best = (0_u8, hard_end);
     for at in (earliest..=wanted).rev() {
         let worth = break_worth(scalars, at);

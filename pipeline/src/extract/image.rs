@@ -21,7 +21,7 @@ pub(super) fn read(
     scans: &mut Scans<'_>,
 ) -> Result<(), Exception> {
     if format == Format::Tiff {
-        return read_tiff(bytes, composer, scans);
+        return read_tiff(&bytes, composer, scans);
     }
     let decodable = match format {
         Format::Png => ImageFormat::Png,
@@ -41,7 +41,7 @@ pub(super) fn read(
     frame(&picture, scans.settings.ocr_dpi, composer, scans)
 }
 
-fn read_tiff(bytes: Vec<u8>, composer: &mut Composer, scans: &mut Scans<'_>) -> Result<(), Exception> {
+fn read_tiff(bytes: &[u8], composer: &mut Composer, scans: &mut Scans<'_>) -> Result<(), Exception> {
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(|_| damaged())?;
     loop {
         let (width, height) = decoder.dimensions().map_err(|_| damaged())?;
@@ -53,7 +53,10 @@ fn read_tiff(bytes: Vec<u8>, composer: &mut Composer, scans: &mut Scans<'_>) -> 
             .filter(|dpi| (50.0..=1200.0).contains(dpi));
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 50 and 1200")]
         let dpi = dpi.map_or(scans.settings.ocr_dpi, |dpi| dpi as u32);
-        match decode_frame(&mut decoder, width, height) {
+        // The other decoder knows more kinds of pixels, but only the first frame.
+        let first = composer.page_number() == 0;
+        let other = || image::load_from_memory_with_format(bytes, ImageFormat::Tiff).ok();
+        match decode_frame(&mut decoder, width, height).or_else(|| first.then(other).flatten()) {
             Some(picture) => frame(&picture, dpi, composer, scans)?,
             None => {
                 if !composer.begin_page(None, None) {
@@ -73,7 +76,7 @@ fn read_tiff(bytes: Vec<u8>, composer: &mut Composer, scans: &mut Scans<'_>) -> 
     }
 }
 
-fn decode_frame(decoder: &mut Decoder<Cursor<Vec<u8>>>, width: u32, height: u32) -> Option<DynamicImage> {
+fn decode_frame(decoder: &mut Decoder<Cursor<&[u8]>>, width: u32, height: u32) -> Option<DynamicImage> {
     let color = decoder.colortype().ok()?;
     let pixels = decoder.read_image().ok()?;
     let bytes = match pixels {
@@ -89,7 +92,6 @@ fn decode_frame(decoder: &mut Decoder<Cursor<Vec<u8>>>, width: u32, height: u32)
         }
         ColorType::RGB(8 | 16) => image::RgbImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
         ColorType::RGBA(8 | 16) => image::RgbaImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgba8),
-        ColorType::Palette(8) | ColorType::YCbCr(8) => None,
         _ => None,
     }
 }
@@ -98,12 +100,9 @@ fn decode_frame(decoder: &mut Decoder<Cursor<Vec<u8>>>, width: u32, height: u32)
 fn bits(packed: &[u8], width: u32) -> Vec<u8> {
     let width = width as usize;
     let stride = width.div_ceil(8).max(1);
-    let row = |row: &[u8]| {
-        row.iter()
-            .flat_map(|byte| (0..8).rev().map(move |bit| if byte >> bit & 1 == 1 { 255 } else { 0 }))
-            .take(width)
-            .collect::<Vec<u8>>()
-    };
+    let masks = [0x80, 0x40, 0x20, 0x10, 0x08, 0x04, 0x02, 0x01_u8];
+    let pixels = |byte: &u8| masks.map(|mask| if byte & mask == 0 { 0 } else { 255_u8 });
+    let row = |row: &[u8]| row.iter().flat_map(pixels).take(width).collect::<Vec<u8>>();
     packed.chunks(stride).flat_map(row).collect()
 }
 

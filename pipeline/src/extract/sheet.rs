@@ -1,7 +1,10 @@
 //! Workbooks (Excel new, binary and old, OpenDocument) by calamine: a sheet is a page with the sheet's name as its label.
 //! Only filled cells are visited, so a sheet with two cells a million rows apart costs two cells.
 
-use std::io::Cursor;
+use std::{
+    io::Cursor,
+    panic::{self, AssertUnwindSafe},
+};
 
 use calamine::{Data, DataRef, ExcelDateTime, Ods, Reader, WorkbookProperties, Xls, Xlsb, Xlsx};
 use domain::{
@@ -18,7 +21,14 @@ pub(super) fn read(bytes: Vec<u8>, format: Format, composer: &mut Composer) -> R
     let input = Cursor::new(bytes);
     match format {
         Format::Xlsx => read_xlsx(input, composer),
-        Format::Xlsb => read_xlsb(input, composer),
+        Format::Xlsb => {
+            // calamine panics on some binary workbooks; what was read before that is kept.
+            let read = panic::catch_unwind(AssertUnwindSafe(|| read_xlsb(input, composer)));
+            read.unwrap_or_else(|_| {
+                composer.warn(Category::Crashed, None, "the reader failed within the workbook");
+                Ok(())
+            })
+        }
         Format::Ods => read_dense(Ods::new(input).map_err(|error| reason(&error))?, composer),
         _ => {
             let mut book = Xls::new(input).map_err(|error| reason(&error))?;

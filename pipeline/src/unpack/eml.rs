@@ -1,7 +1,12 @@
 //! Attachments of a message (RFC 2045), messages within it included.
 
+use std::borrow::Cow;
+
 use domain::outcome::Exception;
-use mail_parser::{Message, MessagePart, MimeHeaders};
+use mail_parser::{
+    Encoding, Message, MessagePart, MimeHeaders,
+    decoders::{base64::base64_decode, quoted_printable::quoted_printable_decode},
+};
 
 use super::Outlet;
 use crate::{extract::eml, reader::MemberHead};
@@ -16,9 +21,25 @@ pub(super) fn members(bytes: &[u8], outlet: &mut Outlet<'_>) -> Result<(), Excep
             modified: None,
             inline: is_inline(part, &message),
         };
-        outlet.member(head, &mut part.contents())?;
+        outlet.member(head, &mut &*content(part, &message))?;
     }
     Ok(())
+}
+
+/// The attachment's own bytes: the parser turns text into UTF-8, so text is decoded again from the raw message, and a copy
+/// of the file elsewhere has the same checksum.
+fn content<'a>(part: &'a MessagePart<'_>, message: &'a Message<'_>) -> Cow<'a, [u8]> {
+    if !part.is_text() {
+        return Cow::Borrowed(part.contents());
+    }
+    let raw = message.raw_message().get(part.raw_body_offset() as usize..part.raw_end_offset() as usize);
+    let decoded = match (raw, part.encoding) {
+        (Some(raw), Encoding::Base64) => base64_decode(raw),
+        (Some(raw), Encoding::QuotedPrintable) => quoted_printable_decode(raw),
+        (raw, Encoding::None) => return Cow::Borrowed(raw.unwrap_or_else(|| part.contents())),
+        _ => None,
+    };
+    decoded.map_or_else(|| Cow::Borrowed(part.contents()), Cow::Owned)
 }
 
 /// Inline is a picture that the message's HTML shows by its content id, or that says so itself without a file name.

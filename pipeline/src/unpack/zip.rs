@@ -7,10 +7,13 @@ use domain::{
     outcome::{Category, Exception},
 };
 use time::{Date, Month, PrimitiveDateTime, Time};
-use zip::{ZipArchive, result::ZipError};
+use zip::{CompressionMethod, ZipArchive, result::ZipError};
 
 use super::{Outlet, too_many};
 use crate::reader::MemberHead;
+
+/// Compression methods that can be decoded.
+const DECODED: [CompressionMethod; 2] = [CompressionMethod::Stored, CompressionMethod::Deflated];
 
 pub(super) fn members(bytes: Vec<u8>, outlet: &mut Outlet<'_>) -> Result<(), Exception> {
     let mut archive = open(bytes)?;
@@ -20,7 +23,17 @@ pub(super) fn members(bytes: Vec<u8>, outlet: &mut Outlet<'_>) -> Result<(), Exc
     for index in 0..archive.len() {
         let head = match archive.by_index_raw(index) {
             Ok(entry) if entry.is_dir() => continue,
-            Ok(entry) => head(&entry),
+            Ok(entry) => {
+                let head = head(&entry);
+                // Methods without a decoder fail only when read, and then as damage.
+                if !entry.encrypted() && !DECODED.contains(&entry.compression()) {
+                    let detail = format!("compression {:?} is not supported", entry.compression());
+                    drop(entry);
+                    outlet.failed(&head, Exception::new(Category::Unsupported, detail))?;
+                    continue;
+                }
+                head
+            }
             Err(error) => {
                 let path = format!("member {}", index.saturating_add(1));
                 outlet.failed(&MemberHead { ordinal: 0, path, modified: None, inline: false }, reason(&error))?;

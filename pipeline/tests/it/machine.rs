@@ -58,7 +58,10 @@ pub fn check(text: &Text) {
         at = page.end;
         let mut word_at = page.start;
         for word in &page.words {
-            assert!(word.start >= word_at && word.end > word.start && word.end <= page.end, "word out of place on page {number}");
+            assert!(
+                word.start >= word_at && word.end > word.start && word.end <= page.end,
+                "word out of place on page {number}"
+            );
             assert!(!text.slice(word.start..word.end).unwrap().contains(char::is_whitespace));
             word_at = word.end;
         }

@@ -3,13 +3,18 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    clippy::expect_used,
     clippy::disallowed_methods,
     unreachable_pub,
     missing_docs,
     reason = "tests"
 )]
 
+mod chunks;
+mod containers;
+mod formats;
+mod hostile;
+mod identify;
 mod machine;
 mod sandbox;
+mod settings;
 mod survey;

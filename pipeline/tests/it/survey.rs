@@ -43,7 +43,10 @@ fn survey() {
                 }
             }
             Err(ReadError::Exception(exception)) => {
-                exceptions.entry(exception.category.name().into()).or_default().push(format!("{name}: {}", exception.detail));
+                exceptions
+                    .entry(exception.category.name().into())
+                    .or_default()
+                    .push(format!("{name}: {}", exception.detail));
             }
             Err(error) => panic!("{name}: {error}"),
         }
