@@ -18,12 +18,23 @@ pub async fn claim_content(tx: &mut Tx, document: &Document) -> Result<Option<Do
     if document.parent.is_some() {
         return Ok(None);
     }
-    change!(tx, c => sqlx::query(
-        "insert into contents (database_id, sha256, document_id) values ($1, $2, $3) on conflict do nothing")
-        .bind(document.database.uuid()).bind(&document.sha256).bind(document.id.uuid()).execute(c).await.map(drop))?;
-    let first: Uuid = query!(tx, c => sqlx::query_scalar(
-        "select document_id from contents where database_id = $1 and sha256 = $2")
-        .bind(document.database.uuid()).bind(&document.sha256).fetch_one(c).await)?;
+    let first: Uuid = loop {
+        change!(tx, c => sqlx::query(
+            "insert into contents (database_id, sha256, document_id) values ($1, $2, $3) on conflict do nothing")
+            .bind(document.database.uuid()).bind(&document.sha256).bind(document.id.uuid()).execute(c).await.map(drop))?;
+        // Held until the commit: whoever deletes the first must see this copy and make it the heir.
+        let sql = if tx.is_postgres() {
+            "select document_id from contents where database_id = $1 and sha256 = $2 for share"
+        } else {
+            "select document_id from contents where database_id = $1 and sha256 = $2"
+        };
+        let first: Option<Uuid> = query!(tx, c => sqlx::query_scalar(sql)
+            .bind(document.database.uuid()).bind(&document.sha256).fetch_optional(c).await)?;
+        // None when the first was deleted between the two statements: then the place is free.
+        if let Some(first) = first {
+            break first;
+        }
+    };
     Ok((first != document.id.uuid()).then_some(DocumentId(first)))
 }
 

@@ -104,7 +104,7 @@ pub async fn remove_deleted(tx: &mut Tx, documents: &[DocumentId]) -> Result<Vec
     Ok(freed)
 }
 
-/// Databases whose index has something to do and no job waiting for it.
+/// Databases whose index has something to do.
 pub async fn databases_waiting(tx: &mut Tx) -> Result<Vec<Waiting>> {
     let rows: Vec<(Uuid, Uuid)> = query!(tx, c => sqlx::query_as(
         "select d.case_id, d.id from databases d join cases c on c.id = d.case_id where c.deleted_at is null

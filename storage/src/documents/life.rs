@@ -152,16 +152,22 @@ impl Document {
     }
 }
 
-/// Ends every unfinished document of a cancelled batch as excluded.
+/// Ends every unfinished document of a cancelled batch, and its copies of them, as excluded.
 pub async fn exclude_unfinished(tx: &mut Tx, batch: &Batch) -> Result<u64> {
     let now = tx.now();
     let excluded: Vec<Uuid> = change!(tx, c => sqlx::query_scalar(
         "update documents set state = 'excluded', updated_at = $2
          where batch_id = $1 and state in ('received', 'ingested', 'extracted') returning id")
         .bind(batch.id.uuid()).bind(now.0).fetch_all(c).await)?;
+    // Copies it brought of its own unfinished documents must not take their place.
+    let copies = change!(tx, c => sqlx::query(
+        "update documents set state = 'excluded', duplicate_of = null, updated_at = $2
+         where batch_id = $1 and state = 'duplicate' and deleted_at is null
+         and duplicate_of in (select id from documents where batch_id = $1 and state = 'excluded')")
+        .bind(batch.id.uuid()).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
     let ids: Vec<DocumentId> = excluded.iter().copied().map(DocumentId).collect();
     release_contents(tx, batch.case_id, &ids).await?;
-    Ok(excluded.len() as u64)
+    Ok(excluded.len() as u64 + copies)
 }
 
 /// Sends exceptions through the pipeline again: one document, all of a category, or all of a database found with

@@ -56,7 +56,7 @@ struct Insert<'a> {
 /// Each file comes with the key that makes it this item of the batch (for example its path and hash): an item received
 /// before keeps its document. A batch that is not open takes nothing new: [`Error::Conflict`].
 pub async fn receive(tx: &mut Tx, batch: &Batch, files: &[(&str, Details, Stored)]) -> Result<Vec<Receipt>> {
-    let open = batch.state == "open";
+    let open = is_open(tx, batch).await?;
     let mut receipts = Vec::with_capacity(files.len());
     let mut fresh = Vec::new();
     for (key, details, stored) in files {
@@ -115,6 +115,17 @@ impl Document {
         }
         Ok(added)
     }
+}
+
+/// Whether the batch takes files now, and so until this transaction ends: a cancellation waits for it.
+async fn is_open(tx: &mut Tx, batch: &Batch) -> Result<bool> {
+    let sql = if tx.is_postgres() {
+        "select state from batches where id = $1 for no key update"
+    } else {
+        "select state from batches where id = $1"
+    };
+    let state: Option<String> = query!(tx, c => sqlx::query_scalar(sql).bind(batch.id.uuid()).fetch_optional(c).await)?;
+    Ok(state.as_deref() == Some("open"))
 }
 
 async fn existing(tx: &mut Tx, batch: Uuid, item_key: &[u8; 32]) -> Result<Option<DocumentId>> {

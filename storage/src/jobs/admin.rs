@@ -18,6 +18,7 @@ use crate::{
     Error, Result, Tx,
     audit::Audit,
     db::{change, query},
+    documents::release_contents,
 };
 
 /// A job as the operator sees it.
@@ -157,6 +158,12 @@ pub async fn retry(tx: &mut Tx, id: JobId) -> Result<JobRow> {
     if !matches!(job.state.as_str(), "dead" | "cancelled") {
         return Err(Error::Conflict("only dead or cancelled jobs can be retried"));
     }
+    let waiting: bool = query!(tx, c => sqlx::query_scalar(
+        "select exists (select 1 from jobs w join jobs j on j.unique_key = w.unique_key where j.id = $1 and w.state = 'ready')")
+        .bind(id.uuid()).fetch_one(c).await)?;
+    if waiting {
+        return Err(Error::Conflict("another job already waits to do the same work"));
+    }
     let now = tx.shared_now().await?;
     change!(tx, c => sqlx::query(
         "update jobs set state = 'ready', attempts = 0, run_at = $2, finished_at = null, error = null where id = $1")
@@ -183,19 +190,23 @@ pub async fn cancel(tx: &mut Tx, id: JobId) -> Result<JobRow> {
         return Err(Error::Conflict("the job has already ended"));
     }
     if let Some(document) = job.document {
-        set_document(tx, document, "excluded", &["received", "ingested"]).await?;
+        let excluded = set_document(tx, document, "excluded", &["received", "ingested"]).await?;
+        if let (true, Some(case)) = (excluded, job.case) {
+            release_contents(tx, case, &[document]).await?;
+        }
     }
     tx.audit(Audit::JobCancelled { job: id }).await?;
     find(tx, id).await
 }
 
 /// Moves the document of a job that the operator moved, if it stands where the job left it.
-async fn set_document(tx: &mut Tx, document: DocumentId, state: &str, from: &[&str; 2]) -> Result<()> {
+async fn set_document(tx: &mut Tx, document: DocumentId, state: &str, from: &[&str; 2]) -> Result<bool> {
     let now = tx.now();
-    change!(tx, c => sqlx::query(
+    let moved = change!(tx, c => sqlx::query(
         "update documents set state = $2, exception = null, updated_at = $3 where id = $1 and state in ($4, $5)")
-        .bind(document.uuid()).bind(state).bind(now.0).bind(from[0]).bind(from[1]).execute(c).await.map(drop))?;
-    Ok(())
+        .bind(document.uuid()).bind(state).bind(now.0).bind(from[0]).bind(from[1]).execute(c).await
+        .map(|r| r.rows_affected()))?;
+    Ok(moved == 1)
 }
 
 /// Pauses or resumes claims from a queue; running jobs finish.

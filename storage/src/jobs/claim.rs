@@ -65,6 +65,14 @@ impl Claimer {
     /// Claims up to `most` jobs; empty when there are none due or the queue is paused. Jobs whose holder fell silent are
     /// put back first; that attempt counts.
     pub async fn claim(&mut self, most: u32) -> Result<Vec<Held>> {
+        match self.try_claim(most).await {
+            // Two processes claimed two jobs of one unique key at the same moment: neither counts, both look again.
+            Err(e) if e.is_unique_violation() => Ok(Vec::new()),
+            claimed => claimed,
+        }
+    }
+
+    async fn try_claim(&mut self, most: u32) -> Result<Vec<Held>> {
         let mut tx = self.storage.begin_machinery().await?;
         if tx.is_paused(self.queue).await? {
             return Ok(Vec::new());
@@ -87,12 +95,8 @@ impl Claimer {
             }
             claimed.extend(jobs);
         }
-        match tx.commit().await {
-            Ok(()) => Ok(claimed),
-            // Two processes claimed two jobs of one unique key at the same moment: neither counts, both look again.
-            Err(e) if e.is_unique_violation() => Ok(Vec::new()),
-            Err(e) => Err(e),
-        }
+        tx.commit().await?;
+        Ok(claimed)
     }
 
     /// Lanes with ready work, beginning after the one served last.

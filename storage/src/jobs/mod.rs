@@ -58,9 +58,12 @@ impl Tx {
         let now = self.now();
         let (request, on_behalf) = (self.actor().origin.request, self.actor().user());
         let payload = serde_json::to_value(job)?;
+        // The update that changes nothing keeps the job that waits from being claimed before this transaction is visible:
+        // it would run without seeing what it was asked to run for.
         change!(self, c => sqlx::query(
             "insert into jobs (id, kind, queue, lane, document_id, payload, state, priority, max_attempts, run_at, unique_key,
-             request_id, on_behalf, created_at) values ($1,$2,$3,$4,$5,$6,'ready',$7,$8,$9,$10,$11,$12,$13) on conflict do nothing")
+             request_id, on_behalf, created_at) values ($1,$2,$3,$4,$5,$6,'ready',$7,$8,$9,$10,$11,$12,$13)
+             on conflict (unique_key) where state = 'ready' do update set kind = excluded.kind")
             .bind(JobId::new().uuid()).bind(J::KIND).bind(J::QUEUE.name())
             .bind(job.case().map_or(Uuid::nil(), CaseId::uuid)).bind(job.document().map(DocumentId::uuid))
             .bind(sqlx::types::Json(&payload)).bind(i64::from(J::POLICY.priority)).bind(i64::from(J::POLICY.max_attempts))
@@ -74,6 +77,14 @@ impl Tx {
     /// over meanwhile: then this transaction must not commit.
     pub async fn complete(&mut self, held: &Held) -> Result<()> {
         settle::finish(self, held, "done", None).await
+    }
+
+    /// True when a job of this one's unique key waits or runs.
+    pub async fn is_live<J: Job>(&mut self, job: &J) -> Result<bool> {
+        Ok(query!(self, c => sqlx::query_scalar(
+            "select exists (select 1 from jobs where unique_key = $1 and state = 'ready')
+             or exists (select 1 from jobs where unique_key = $1 and state = 'running')")
+            .bind(job.unique_key()).fetch_one(c).await)?)
     }
 
     /// True when the queue is paused.
