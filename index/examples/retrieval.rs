@@ -6,10 +6,8 @@
 //! the text of each page, for sets of PDFs. The set's answers are never read.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a command line tool that reads files")]
 
-#[path = "../../pipeline/src/chunk.rs"]
-#[allow(dead_code, reason = "shared")]
-mod chunk;
 #[path = "../tests/it/files.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "shared with the tests, which damage files")]
 mod files;
 
 use std::{
@@ -31,6 +29,8 @@ use index::{BlockCache, Entry, Passage, Reader, Scope, Writer, retrieve};
 use serde_json::{Value, json};
 
 type Failure = Box<dyn Error>;
+/// A document's id in the set, its file name and its text.
+type Document = (String, String, Text);
 
 /// Most hits the scorer looks at: passages for spans, documents for clause sets, pages for PDFs.
 const PASSAGES: usize = 64;
@@ -63,7 +63,7 @@ fn main() -> Result<(), Failure> {
     for (doc_id, name, text) in &texts {
         let id = DocumentId::new();
         ids.insert(doc_id.clone(), id);
-        let chunks = chunk::chunks(text, options.chunk);
+        let chunks = pipeline::chunk::chunks(text, options.chunk);
         bytes += text.text.len();
         chunks_count += chunks.len();
         add(&mut writer, id, name, text, &chunks)?;
@@ -134,7 +134,7 @@ fn add(writer: &mut Writer, id: DocumentId, name: &str, text: &Text, chunks: &[C
 }
 
 /// Every document's id, file name and text, and what answers point at.
-fn texts(options: &Options) -> Result<(Vec<(String, String, Text)>, Kind), Failure> {
+fn texts(options: &Options) -> Result<(Vec<Document>, Kind), Failure> {
     let mut pages = HashMap::new();
     for line in options.pages_text.iter().map(|file| lines(file)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten()
     {

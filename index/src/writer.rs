@@ -39,7 +39,7 @@ pub struct Generation {
 
 /// Adds and deletes documents, and ends in a [`Generation`]. Dropped before [`Writer::commit`] it leaves unnamed files only.
 pub struct Writer {
-    writer: IndexWriter,
+    engine: IndexWriter,
     directory: SealedDirectory,
     files: Arc<dyn SealedFiles>,
     fields: Fields,
@@ -52,17 +52,17 @@ impl Writer {
         let (schema, fields) = schema();
         let directory = SealedDirectory::new(files.clone(), BlockCache::new(CACHE_BYTES), meta);
         let mut index = match meta {
-            None => Index::create(directory.clone(), schema, IndexSettings::default())?,
+            None => Index::create(directory.clone(), schema.clone(), IndexSettings::default())?,
             Some(_) => Index::open(directory.clone())?,
         };
-        if index.schema() != schema_of_this_version() {
+        if index.schema() != schema {
             return Err(Error::Version);
         }
         index.set_tokenizers(analyzers());
         let threads = threads.clamp(1, MAX_THREADS);
         let bytes = (memory_bytes / threads).clamp(MIN_BYTES_PER_THREAD, MAX_BYTES_PER_THREAD) * threads;
-        let writer = index.writer_with_num_threads(threads, bytes)?;
-        Ok(Self { writer, directory, files, fields })
+        let engine = index.writer_with_num_threads(threads, bytes)?;
+        Ok(Self { engine, directory, files, fields })
     }
 
     /// Adds a document, replacing an earlier version of it.
@@ -72,21 +72,21 @@ impl Writer {
         operations.push(UserOperation::Delete(self.fields.document_term(entry.document.uuid())));
         // One batch goes to one segment, so the chunks of a document stay together.
         operations.extend(entries.into_iter().map(UserOperation::Add));
-        self.writer.run(operations)?;
+        self.engine.run(operations)?;
         Ok(())
     }
 
     /// Deletes a document; one that is not there is no error.
     pub fn delete(&mut self, document: DocumentId) -> Result<()> {
-        let _: Opstamp = self.writer.delete_term(self.fields.document_term(document.uuid()));
+        let _: Opstamp = self.engine.delete_term(self.fields.document_term(document.uuid()));
         Ok(())
     }
 
     /// Writes what was added, waits for merges, removes from the view what they replaced, and names what remains.
     pub fn commit(mut self) -> Result<Generation> {
-        self.writer.commit()?;
-        let index = self.writer.index().clone();
-        self.writer.wait_merging_threads()?;
+        self.engine.commit()?;
+        let index = self.engine.index().clone();
+        self.engine.wait_merging_threads()?;
         let living = living_files(&index, &self.directory)?;
         for file in index.directory().list_managed_files() {
             let name = file.to_string_lossy();
@@ -102,10 +102,6 @@ impl Writer {
         };
         Ok(Generation { meta, files: living.into_iter().collect(), documents: count(DOCUMENT)?, chunks: count(CHUNK)? })
     }
-}
-
-fn schema_of_this_version() -> tantivy::schema::Schema {
-    schema().0
 }
 
 /// The files of the living segments that exist. (tantivy lists every file a segment might have.)

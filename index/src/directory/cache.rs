@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn held(cache: &BlockCache) -> usize {
-        let state = cache.state.lock().unwrap();
+        let state = cache.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.young.values().chain(state.old.values()).map(|block| block.len()).sum()
     }
 

@@ -1,6 +1,6 @@
 //! One sealed file as tantivy reads it: any byte range, block by block through the cache.
 
-use std::{fmt, io, ops::Range, sync::Arc};
+use std::{fmt, io, ops::Range, path::Path, sync::Arc};
 
 use domain::files::ReadAt;
 use tantivy::{
@@ -24,7 +24,8 @@ pub(super) struct SealedFile {
 impl SealedFile {
     pub(super) fn new(name: &str, source: Arc<dyn ReadAt>, cache: BlockCache) -> io::Result<Self> {
         let len = usize::try_from(source.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let cache = (!name.ends_with(".del")).then_some(cache);
+        let is_deletes = Path::new(name).extension().is_some_and(|extension| extension == "del");
+        let cache = (!is_deletes).then_some(cache);
         Ok(Self { name: name.into(), source, len, cache })
     }
 

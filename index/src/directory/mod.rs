@@ -137,7 +137,7 @@ impl io::Write for Sink {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.as_mut().map_or(Ok(()), |sink| sink.flush())
+        self.0.as_mut().map_or(Ok(()), io::Write::flush)
     }
 }
 

@@ -71,11 +71,11 @@ pub(crate) enum Node {
     /// A date from the first moment (inclusive) to the second (exclusive), in microseconds since the epoch.
     Date { from: Option<i64>, until: Option<i64> },
     /// Every one of them.
-    And(Vec<Node>),
+    And(Vec<Self>),
     /// At least one of them.
-    Or(Vec<Node>),
+    Or(Vec<Self>),
     /// Not this.
-    Not(Box<Node>),
+    Not(Box<Self>),
 }
 
 macro_rules! fields {

@@ -162,15 +162,12 @@ fn passages(readers: &[Reader], candidates: &[Candidate]) -> Result<Vec<Passage>
     for candidate in candidates {
         let Some(reader) = readers.get(candidate.source) else { continue };
         let key = (candidate.source, candidate.document);
-        let name = match names.get(&key) {
-            Some(name) => name.clone(),
-            None => {
-                let name = match entry_of(reader, candidate.document)? {
-                    Some(entry) => reader.stored::<Card>(entry)?.name,
-                    None => String::new(),
-                };
-                names.entry(key).or_insert(name).clone()
-            }
+        let name = if let Some(name) = names.get(&key) {
+            name.clone()
+        } else {
+            let card: Option<Card> =
+                entry_of(reader, candidate.document)?.map(|entry| reader.stored(entry)).transpose()?;
+            names.entry(key).or_insert(card.map(|card| card.name).unwrap_or_default()).clone()
         };
         let chunk = reader.stored::<Place>(candidate.address)?.chunk;
         passages.push(Passage {

@@ -45,27 +45,27 @@ pub(super) struct SegmentCounts {
 
 impl SegmentCounts {
     pub(super) fn new(columns: Columns) -> Self {
-        let zeros = |column: &Option<StrColumn>| vec![0; column.as_ref().map_or(0, |column| column.num_terms())];
+        let zeros = |column: Option<&StrColumn>| vec![0; column.map_or(0, |column| column.num_terms())];
         Self {
-            media_types: zeros(&columns.media_type),
-            custodians: zeros(&columns.custodian),
-            labels: zeros(&columns.label),
+            media_types: zeros(columns.media_type.as_ref()),
+            custodians: zeros(columns.custodian.as_ref()),
+            labels: zeros(columns.label.as_ref()),
             days: BTreeMap::new(),
             columns,
         }
     }
 
     pub(super) fn count(&mut self, entry: DocId) {
-        count(&self.columns.media_type, &mut self.media_types, entry);
-        count(&self.columns.custodian, &mut self.custodians, entry);
-        count(&self.columns.label, &mut self.labels, entry);
+        count(self.columns.media_type.as_ref(), &mut self.media_types, entry);
+        count(self.columns.custodian.as_ref(), &mut self.custodians, entry);
+        count(self.columns.label.as_ref(), &mut self.labels, entry);
         if let Some(date) = self.columns.date(entry) {
             *self.days.entry(date.div_euclid(86_400_000_000)).or_default() += 1;
         }
     }
 }
 
-fn count(column: &Option<StrColumn>, counts: &mut [u64], entry: DocId) {
+fn count(column: Option<&StrColumn>, counts: &mut [u64], entry: DocId) {
     let Some(column) = column else { return };
     for value in column.term_ords(entry) {
         if let Some(count) = usize::try_from(value).ok().and_then(|value| counts.get_mut(value)) {
@@ -85,9 +85,9 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) fn add(&mut self, segment: SegmentCounts) -> Result<()> {
-        name(&segment.columns.media_type, &segment.media_types, &mut self.media_types)?;
-        name(&segment.columns.custodian, &segment.custodians, &mut self.custodians)?;
-        name(&segment.columns.label, &segment.labels, &mut self.labels)?;
+        name(segment.columns.media_type.as_ref(), &segment.media_types, &mut self.media_types)?;
+        name(segment.columns.custodian.as_ref(), &segment.custodians, &mut self.custodians)?;
+        name(segment.columns.label.as_ref(), &segment.labels, &mut self.labels)?;
         for (day, count) in segment.days {
             let date = Timestamp(day.saturating_mul(86_400_000_000)).rfc3339();
             let year = date.split('-').next().unwrap_or_default().to_owned();
@@ -114,7 +114,7 @@ impl Counts {
     }
 }
 
-fn name(column: &Option<StrColumn>, counts: &[u64], into: &mut BTreeMap<String, u64>) -> Result<()> {
+fn name(column: Option<&StrColumn>, counts: &[u64], into: &mut BTreeMap<String, u64>) -> Result<()> {
     let Some(column) = column else { return Ok(()) };
     for (value, count) in (0u64..).zip(counts).filter(|(_, count)| **count > 0) {
         let mut text = String::new();

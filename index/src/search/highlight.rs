@@ -197,7 +197,7 @@ struct SegmentPerDocument {
 
 /// Adds a chunk to the best of its document: by score, earlier ones first among equals.
 fn keep(best: &mut Vec<(Score, DocAddress)>, score: Score, address: DocAddress, limit: usize) {
-    let at = best.partition_point(|(other, place)| *other > score || (*other == score && *place < address));
+    let at = best.partition_point(|(other, place)| score.total_cmp(other).then(place.cmp(&address)).is_lt());
     if at < limit {
         best.insert(at, (score, address));
         best.truncate(limit);

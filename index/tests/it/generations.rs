@@ -14,7 +14,9 @@ fn a_document_is_replaced_and_deleted_with_its_chunks() {
     let files = MemoryFiles::default();
     let mut papers: Vec<Paper> = (0..5).map(|n| Paper::new(&format!("{n}.txt"), &"old words ".repeat(30))).collect();
     let mut first = writer(&files, None);
-    papers.iter().for_each(|paper| add(&mut first, paper));
+    for paper in &papers {
+        add(&mut first, paper);
+    }
     let first = first.commit().unwrap();
     assert_eq!((first.documents, first.chunks), (5, 20));
 
@@ -81,7 +83,9 @@ fn damage_is_an_error_and_never_a_panic() {
     let build = || {
         let files = MemoryFiles::default();
         let mut writer = writer(&files, None);
-        papers.iter().for_each(|paper| add(&mut writer, paper));
+        for paper in &papers {
+            add(&mut writer, paper);
+        }
         let generation = writer.commit().unwrap();
         // A second session with a delete, so that there is a list of deleted entries to damage.
         let mut again = Writer::open(Arc::new(files.clone()), Some(&generation.meta), 0, 1).unwrap();
@@ -92,9 +96,9 @@ fn damage_is_an_error_and_never_a_panic() {
     let (_, generation) = build();
     let everything = |reader: &Reader| -> Result<(), Error> {
         for query in ["word", "\"word 7\"", "wo*", "NOT word", "date:2024"] {
-            index::search(&[reader.clone()], &SearchRequest::new(index::query::parse(query).unwrap()))?;
+            index::search(std::slice::from_ref(reader), &SearchRequest::new(index::query::parse(query).unwrap()))?;
         }
-        index::retrieve(&[reader.clone()], "which word is in 7.txt?", &index::Scope::default(), 5)?;
+        index::retrieve(std::slice::from_ref(reader), "which word is in 7.txt?", &index::Scope::default(), 5)?;
         Ok(())
     };
     let mut failed = 0;
@@ -145,7 +149,9 @@ fn readers_keep_their_generation_while_a_writer_works() {
     let files = MemoryFiles::default();
     let papers: Vec<Paper> = (0..30).map(|n| Paper::new(&format!("{n}.txt"), "word before")).collect();
     let mut first = writer(&files, None);
-    papers.iter().for_each(|paper| add(&mut first, paper));
+    for paper in &papers {
+        add(&mut first, paper);
+    }
     let first = first.commit().unwrap();
     let reader = open(&files.keep(&first.files), &first);
     let second = std::thread::scope(|threads| {
@@ -168,7 +174,9 @@ fn several_threads_index_the_same_as_one() {
     let papers: Vec<Paper> = (0..200).map(|n| Paper::new(&format!("{n}.txt"), &format!("word number{n}"))).collect();
     let files = MemoryFiles::default();
     let mut many = Writer::open(Arc::new(files.clone()), None, 64 << 20, 4).unwrap();
-    papers.iter().for_each(|paper| add(&mut many, paper));
+    for paper in &papers {
+        add(&mut many, paper);
+    }
     let generation = many.commit().unwrap();
     assert_eq!(generation.documents, 200);
     assert_eq!(found(&open(&files, &generation), "word"), found(&indexed(&papers), "word"));

@@ -1,5 +1,7 @@
 //! Highlights are exact, also where characters are longer than a byte.
 
+use std::fmt::Write as _;
+
 use domain::text::slice;
 use index::SearchRequest;
 
@@ -48,10 +50,8 @@ fn matches_are_the_very_words() {
 fn highlights_are_few_best_first_and_know_their_page() {
     let mut text = String::new();
     for page in 0..20 {
-        text.push_str(&format!(
-            "{:<80}",
-            if page % 5 == 2 { "some liability is noted on this page too" } else { "nothing to see" }
-        ));
+        let line = if page % 5 == 2 { "some liability is noted on this page too" } else { "nothing to see" };
+        write!(text, "{line:<80}").unwrap();
     }
     text.push_str("liability liability liability cap");
     let paper = Paper::new("x.txt", &text);

@@ -13,12 +13,10 @@ fn read_all(readers: &[index::Reader], sort: Sort, limit: u32) -> Vec<DocumentId
         let page = index::search(readers, &request).unwrap();
         assert!(page.hits.len() <= limit as usize);
         ids.extend(page.hits.iter().map(|hit| hit.document));
-        match page.next_cursor {
-            Some(cursor) => request.cursor = Some(cursor),
-            None => {
-                assert_eq!(page.total, ids.len() as u64);
-                return ids;
-            }
+        request.cursor = page.next_cursor;
+        if request.cursor.is_none() {
+            assert_eq!(page.total, ids.len() as u64);
+            return ids;
         }
     }
 }
@@ -52,10 +50,10 @@ proptest! {
 fn foreign_cursors_are_refused() {
     let reader = indexed(&[Paper::new("a", "word"), Paper::new("b", "word")]);
     let mut request = SearchRequest { limit: 1, ..SearchRequest::new(index::query::parse("word").unwrap()) };
-    let cursor = index::search(&[reader.clone()], &request).unwrap().next_cursor.unwrap();
+    let cursor = index::search(std::slice::from_ref(&reader), &request).unwrap().next_cursor.unwrap();
     request.sort = Sort::Newest;
     for cursor in [cursor, "7b7d".to_owned(), "zz".to_owned()] {
         request.cursor = Some(cursor);
-        assert!(matches!(index::search(&[reader.clone()], &request), Err(Error::Cursor(_))));
+        assert!(matches!(index::search(std::slice::from_ref(&reader), &request), Err(Error::Cursor(_))));
     }
 }

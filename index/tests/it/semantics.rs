@@ -8,7 +8,7 @@ use crate::support::{Paper, ask, found, indexed};
 fn papers() -> Vec<Paper> {
     let far = "filler ".repeat(60);
     let mut mail = Paper::new("mail.eml", "Please see the indemnity clause before Friday.");
-    mail.media_type = "message/rfc822".to_owned();
+    mail.media_type = "message/rfc822".into();
     mail.custodian = Some("Ann Lee".to_owned());
     mail.labels = vec!["hot".to_owned(), "Privileged Review".to_owned()];
     mail.metadata = Metadata {
@@ -20,7 +20,7 @@ fn papers() -> Vec<Paper> {
         ..Metadata::default()
     };
     let mut deed = Paper::new("deed.pdf", &format!("The breach of contract. {far} damages were paid"));
-    deed.media_type = "application/pdf".to_owned();
+    deed.media_type = "application/pdf".into();
     deed.metadata.created_at = Timestamp::parse("2023-06-01T00:00:00Z");
     deed.metadata.author = Some("Registry".to_owned());
     let mut note = Paper::new("SHARE_PRICE_2019.xlsx", "contract damages, contractual breach; profit & loss 1,000,000");
@@ -131,7 +131,7 @@ fn dates_sort_both_ways_with_the_undated_last() {
     let reader = indexed(&papers());
     let order = |sort| {
         let request = SearchRequest { sort, ..SearchRequest::new(Query::all()) };
-        let hits = index::search(&[reader.clone()], &request).unwrap().hits;
+        let hits = index::search(std::slice::from_ref(&reader), &request).unwrap().hits;
         hits.into_iter().map(|hit| hit.name).collect::<Vec<_>>()
     };
     let undated = ["SHARE_PRICE_2019.xlsx", "合同.txt"];
@@ -146,7 +146,7 @@ fn databases_are_searched_as_one_collection() {
     let apart = [indexed(&papers[..2]), indexed(&papers[2..])];
     for query in ["breach", "contract* OR invoice", "NOT filler"] {
         let request = SearchRequest::new(index::query::parse(query).unwrap());
-        let one = index::search(&[together.clone()], &request).unwrap();
+        let one = index::search(std::slice::from_ref(&together), &request).unwrap();
         let two = index::search(&apart, &request).unwrap();
         let scores = |results: &index::SearchResults| {
             results.hits.iter().map(|hit| (hit.document, hit.score.to_bits())).collect::<Vec<_>>()
