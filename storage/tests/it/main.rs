@@ -1,4 +1,9 @@
 //! The integration tests of `storage`, in one binary.
 
+mod auth;
+mod documents;
+mod jobs;
+mod leases;
 mod objects;
+mod rows;
 mod vault;
