@@ -5,7 +5,7 @@ use std::{fmt::Write as _, ops::Range};
 use axum::http::{HeaderMap, header};
 
 /// A range that lies outside the file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NotSatisfiable;
 
 /// The bytes asked for; `None` for all of them. Several ranges, and what is no range of bytes, are answered with
