@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{error::Code, page::PageError};
+use http_body_util::LengthLimitError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -84,7 +85,8 @@ impl Error {
             if error.is::<SlowBody>() {
                 return Code::RequestTimeout.into();
             }
-            if error.is::<http_body_util::LengthLimitError>() {
+            // axum's own rejection boxes it once more.
+            if error.is::<LengthLimitError>() || error.is::<Box<LengthLimitError>>() {
                 return Code::TooLarge.into();
             }
             cause = error.source();

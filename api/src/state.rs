@@ -28,7 +28,7 @@ pub struct State {
     pub readers: Arc<Readers>,
     /// Renders what this process measured; `None` leaves `/metrics` out.
     pub metrics: Option<PrometheusHandle>,
-    /// Cancelled when dia stops: long-lived handlers (WebSockets) end then.
+    /// Cancelled when dia stops: long-lived handlers (`WebSockets`) end then.
     pub shutdown: CancellationToken,
 }
 

@@ -73,6 +73,10 @@ pub enum Refreshed {
 }
 
 type Secret = [u8; 32];
+/// Person, hash before the newest, rotated, expires, revoked.
+type FamilyRow = (Uuid, Option<Vec<u8>>, i64, i64, Option<i64>);
+/// Id, created, last used, expires, address, agent.
+type SessionRow = (Uuid, i64, i64, i64, Option<String>, Option<String>);
 
 /// Opens a session and returns it with its first refresh token.
 pub async fn open(tx: &mut Tx, user: UserId, lives: &Lifetimes) -> Result<(SessionId, String)> {
@@ -105,7 +109,7 @@ pub async fn refresh(tx: &mut Tx, text: &str, lives: &Lifetimes) -> Result<Refre
     if rotated == 0 {
         tx.changed = owed;
     }
-    let row: Option<(Uuid, Option<Vec<u8>>, i64, i64, Option<i64>)> = query!(tx, c => sqlx::query_as(
+    let row: Option<FamilyRow> = query!(tx, c => sqlx::query_as(
         "select user_id, previous_hash, rotated_at, expires_at, revoked_at from sessions where id = $1")
         .bind(id.uuid()).fetch_optional(c).await)?;
     let Some((user, previous, rotated_at, expires_at, revoked_at)) = row else { return Ok(Refreshed::Refused) };
@@ -145,7 +149,7 @@ pub async fn holder(tx: &mut Tx, id: SessionId, user: UserId) -> Result<Option<U
 pub async fn list(tx: &mut Tx) -> Result<Vec<Session>> {
     let (user, _) = signed_in(tx)?;
     let now = tx.now();
-    let rows: Vec<(Uuid, i64, i64, i64, Option<String>, Option<String>)> = query!(tx, c => sqlx::query_as(
+    let rows: Vec<SessionRow> = query!(tx, c => sqlx::query_as(
         "select id, created_at, last_used_at, expires_at, address, agent from sessions
          where user_id = $1 and revoked_at is null and expires_at > $2 order by id desc")
         .bind(user.uuid()).bind(now.0).fetch_all(c).await)?;

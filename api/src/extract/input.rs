@@ -1,7 +1,7 @@
 //! Path, query and body as typed values.
 
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody as _},
     extract::{FromRequest, FromRequestParts},
     http::{Request, header, request::Parts},
     response::{IntoResponse, Response},
@@ -67,6 +67,10 @@ impl<T: DeserializeOwned> FromRequest<State> for Json<T> {
         let essence = kind.split(';').next().unwrap_or("").trim();
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(Error::new(Code::UnsupportedMediaType, "send the body as Content-Type: application/json"));
+        }
+        // Announced as too large: refused before it comes.
+        if request.body().size_hint().lower() > state.config.max_body_bytes as u64 {
+            return Err(Code::TooLarge.into());
         }
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| Error::body(&rejection))?;
         let value = serde_json::from_slice(&bytes).map_err(|e| Error::new(Code::MalformedJson, e.to_string()))?;

@@ -33,7 +33,7 @@ impl FromRequestParts<State> for CurrentUser {
 }
 
 impl CurrentUser {
-    /// The person behind an access token, for doors that carry it elsewhere than in the header (WebSockets). May be asked
+    /// The person behind an access token, for doors that carry it elsewhere than in the header (`WebSockets`). May be asked
     /// again at any time: it fails once the session ends.
     pub async fn of_token(state: &State, token: &str, origin: domain::actor::Origin) -> Result<Self, Error> {
         let claims = state.tokens.read(token, state.storage.clock.now()).ok_or(Code::Unauthenticated)?;

@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document, made from the handlers, and a page to read it by. The page loads nothing from elsewhere.
+//! The `OpenAPI` 3.1 document, made from the handlers, and a page to read it by. The page loads nothing from elsewhere.
 
 use axum::{
     Router,

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use domain::{
     access::SystemRole,
     actor::{Actor, Who},
+    clock::Timestamp,
     error::Code,
     ids::{SessionId, UserId},
 };
@@ -61,7 +62,7 @@ impl From<User> for UserBody {
             email: user.email,
             name: user.name,
             role: user.role.name(),
-            last_login: user.last_login.map(|at| at.rfc3339()),
+            last_login: user.last_login.map(Timestamp::rfc3339),
             created_at: user.created_at.rfc3339(),
         }
     }

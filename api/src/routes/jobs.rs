@@ -1,6 +1,6 @@
 //! The queue's jobs as the operator sees them (administrators).
 
-use domain::{ids::JobId, page::PageQuery};
+use domain::{clock::Timestamp, ids::JobId, page::PageQuery};
 use serde::{Deserialize, Serialize};
 use storage::jobs::{self, JobFilter, JobRow};
 use utoipa::{IntoParams, ToSchema};
@@ -72,12 +72,12 @@ impl From<JobRow> for JobBody {
             attempts: job.attempts,
             max_attempts: job.max_attempts,
             run_at: job.run_at.rfc3339(),
-            lease_until: job.lease_until.map(|at| at.rfc3339()),
+            lease_until: job.lease_until.map(Timestamp::rfc3339),
             worker: job.worker,
             error: job.error,
             created_at: job.created_at.rfc3339(),
-            started_at: job.started_at.map(|at| at.rfc3339()),
-            finished_at: job.finished_at.map(|at| at.rfc3339()),
+            started_at: job.started_at.map(Timestamp::rfc3339),
+            finished_at: job.finished_at.map(Timestamp::rfc3339),
         }
     }
 }
