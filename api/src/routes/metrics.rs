@@ -27,7 +27,7 @@ impl FromRequestParts<State> for Scraper {
         let address = client_address(parts, &config.trusted_proxies);
         let near = address.is_some_and(|a| config.metrics_networks.iter().any(|network| network.contains(a)));
         // Behind a proxy nobody configured, everybody seems to come from the proxy.
-        let hidden = config.trusted_proxies.is_empty() && forwarded(&parts.headers);
+        let hidden = forwarded(&parts.headers) && address == client_address(parts, &[]);
         if (near && !hidden) || has_token(&parts.headers, &config.metrics_token) {
             Ok(Self)
         } else {

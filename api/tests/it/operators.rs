@@ -88,12 +88,18 @@ async fn figures_are_not_for_everybody(test: TestStorage) {
     let handle = recorder.handle();
     // One recorder per process: whichever test comes second reads its own, empty one.
     let ours = metrics::set_global_recorder(recorder).is_ok();
-    let config = ApiConfig { metrics_token: "a token of some length".into(), ..ApiConfig::default() };
+    let config = ApiConfig {
+        metrics_token: "a token of some length".into(),
+        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+        ..ApiConfig::default()
+    };
     let mut door = Door::with(test, config);
     door.reopen(|state| State { metrics: Some(handle), ..state });
     door.get("/metrics").from(HOME).send().await.refused(404, "not_found");
     door.get("/metrics").from(HOME).token("a token of some other").send().await.refused(404, "not_found");
     door.get("/metrics").from("127.0.0.1").header("x-forwarded-for", HOME).send().await.refused(404, "not_found");
+    door.get("/metrics").from("10.0.0.1").header("x-forwarded-for", HOME).send().await.refused(404, "not_found");
+    door.get("/metrics").from("10.0.0.1").header("x-forwarded-for", "127.0.0.1").send().await.expect(200);
     enqueue(&door.test.storage).await;
     for knock in
         [door.get("/metrics").from("127.0.0.1"), door.get("/metrics").from(HOME).token("a token of some length")]
