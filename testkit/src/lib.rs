@@ -3,6 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
+mod client;
+pub mod delivery;
+pub mod machine;
+mod matter;
+pub mod plaintext;
 mod rows;
+mod server;
 
+pub use client::{Client, Received, Refused};
+pub use matter::{Matter, new_case};
 pub use rows::{TestStorage, actor};
+pub use server::{Home, Server};

@@ -38,6 +38,8 @@ impl TestStorage {
         let name = format!("dia_test_{}", domain::ids::fresh().simple());
         let mut server = PgConnection::connect(&format!("{SERVER}/postgres")).await.unwrap();
         statement(&mut server, &format!("create database {name}")).await;
+        // Tests ask whether commits are right, not whether this server's disk keeps them.
+        statement(&mut server, &format!("alter database {name} set synchronous_commit = off")).await;
         let db = Db::postgres(&format!("{SERVER}/{name}"), 16).await.unwrap();
         Self::with(db, TempDir::new().unwrap(), Some(name))
     }

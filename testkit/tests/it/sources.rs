@@ -11,13 +11,10 @@ const EMPTY_NAMES: [&str; 10] =
 /// What a stranger reads first.
 const FRONT_MATTER: [&str; 4] = ["LICENSE", "README.md", "CHANGELOG.md", "ARCHITECTURE.md"];
 /// Paths of the machines this was written on (put together here so that this file does not hold them).
-const MACHINE_PATHS: [&str; 5] = [
-    concat!("/wo", "rk/"),
-    concat!("/ro", "ot/"),
-    concat!("/ho", "me/"),
-    concat!("/Us", "ers/"),
-    concat!("../sha", "red"),
-];
+const MACHINE_PATHS: [&str; 4] =
+    [concat!("/wo", "rk/"), concat!("../sha", "red"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
+/// How many of them tests may not name either; the others they may need as the names in a hostile archive.
+const NEVER: usize = 2;
 /// The constructors of backends, called where embedded or fleet is chosen and nowhere else.
 const BACKENDS: [&str; 5] = ["Db::sqlite(", "Db::postgres(", "Objects::disk(", "Bell::local(", "PubSub::local("];
 const CHOOSER: &str = "dia/src/compose.rs";
@@ -51,8 +48,9 @@ fn empty_names(files: &[File]) -> Vec<String> {
 fn machine_paths(files: &[File]) -> Vec<String> {
     let mut bad = Vec::new();
     for file in files {
+        let paths = if file.is_test() { &MACHINE_PATHS[..NEVER] } else { &MACHINE_PATHS[..] };
         for (number, line) in file.text.lines().enumerate() {
-            if let Some(path) = MACHINE_PATHS.iter().find(|path| line.contains(**path)) {
+            if let Some(path) = paths.iter().find(|path| line.contains(**path)) {
                 bad.push(format!("{}:{}: names {path}", file.path, number + 1));
             }
         }

@@ -1,0 +1,78 @@
+//! `dia-crash --kills N [--seed S] [--documents D] [--sample DIR]`: delivers documents to the real binary through its API
+//! while killing it again and again, at named fail points and at random moments; starts it each time, goes on with the same
+//! Idempotency-Keys, and in the end holds everything against the invariants of the house. `--full-disk` instead fills the
+//! disk under it. The last line is one JSON object; violations end the program with 1.
+
+#![allow(clippy::print_stdout, reason = "a program that reports to the terminal")]
+
+mod deliveries;
+mod full;
+mod lives;
+mod rows;
+mod verdict;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::json;
+
+/// What the command line asks for.
+#[derive(Debug, Clone)]
+struct Options {
+    kills: u64,
+    seed: u64,
+    documents: usize,
+    sample: PathBuf,
+    full_disk: bool,
+}
+
+impl Options {
+    fn read(arguments: impl Iterator<Item = String>) -> Result<Self> {
+        let sample = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../bench/sample"));
+        let mut options = Self { kills: 50, seed: 1, documents: 200, sample, full_disk: false };
+        let mut arguments = arguments;
+        while let Some(name) = arguments.next() {
+            if name == "--full-disk" {
+                options.full_disk = true;
+                continue;
+            }
+            let value = arguments.next().with_context(|| format!("{name} needs a value"))?;
+            match name.as_str() {
+                "--kills" => options.kills = value.parse().context("--kills takes a number")?,
+                "--seed" => options.seed = value.parse().context("--seed takes a number")?,
+                "--documents" => options.documents = value.parse().context("--documents takes a number")?,
+                "--sample" => options.sample = PathBuf::from(value),
+                _ => bail!("usage: dia-crash --kills N [--seed S] [--documents D] [--sample DIR] [--full-disk]"),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// What the run found out.
+#[derive(Debug, Default)]
+struct Report {
+    kills: u64,
+    documents: usize,
+    violations: Vec<String>,
+    lost: usize,
+    recovered_s_max: f64,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let options = Options::read(std::env::args().skip(1))?;
+    if options.full_disk && !full::is_inside() {
+        return full::enter();
+    }
+    let report = if options.full_disk { full::run(&options).await? } else { lives::run(&options).await? };
+    for violation in &report.violations {
+        println!("violation: {violation}");
+    }
+    let result = json!({
+        "kills": report.kills, "documents": report.documents, "violations": report.violations.len(), "lost": report.lost,
+        "recovered_s_max": (report.recovered_s_max * 10.0).round() / 10.0,
+    });
+    println!("{result}");
+    Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

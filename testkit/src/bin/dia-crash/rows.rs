@@ -1,0 +1,124 @@
+//! The rows and objects of a dead server, looked at from outside: a copy of the database is opened, so that the next life
+//! finds its files exactly as the kill left them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use anyhow::Result;
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+
+/// References that must lead somewhere (I5): what is wrong, and the query that counts it.
+const REFERENCES: [(&str, &str); 8] = [
+    (
+        "originals without a register entry",
+        "select count(*) from documents d where not exists (select 1 from blobs b where b.id = d.original_blob)",
+    ),
+    (
+        "texts without a register entry",
+        "select count(*) from documents d where d.text_blob is not null and not exists (select 1 from blobs b where b.id = d.text_blob)",
+    ),
+    (
+        "copies of a document that is gone",
+        "select count(*) from documents d where d.state = 'duplicate' and not exists (select 1 from documents f where f.id = d.duplicate_of)",
+    ),
+    (
+        "indexed documents without a text",
+        "select count(*) from documents where state = 'indexed' and text_blob is null",
+    ),
+    ("exceptions without a reason", "select count(*) from documents where state = 'exception' and exception is null"),
+    (
+        "live generations without a row",
+        "select count(*) from databases d where d.generation > 0 and not exists
+      (select 1 from generations g where g.database_id = d.id and g.number = d.generation)",
+    ),
+    (
+        "open jobs of documents that are gone",
+        "select count(*) from jobs j where j.state in ('ready', 'running') and j.document_id is not null
+      and not exists (select 1 from documents d where d.id = j.document_id)",
+    ),
+    ("foreign keys that lead nowhere", "select count(*) from pragma_foreign_key_check"),
+];
+
+/// The audit trail as last seen.
+#[derive(Debug, Default)]
+pub(crate) struct Trail {
+    entries: BTreeMap<String, String>,
+}
+
+impl Trail {
+    /// I4: what was there is there still, unchanged. And the database file is sound.
+    pub(crate) async fn check(&mut self, data: &Path) -> Result<Vec<String>> {
+        let copy = tempfile::tempdir()?;
+        let Some(mut rows) = open_copy(data, copy.path()).await? else { return Ok(Vec::new()) };
+        let mut wrong = Vec::new();
+        let sound: String = sqlx::query_scalar("pragma integrity_check").fetch_one(&mut rows).await?;
+        if sound != "ok" {
+            wrong.push(format!("the database file is damaged: {sound}"));
+        }
+        let entries: Vec<(String, String)> = sqlx::query_as(
+            "select hex(id), at || ' ' || actor_kind || ' ' || coalesce(hex(actor_id), '') || ' ' || action || ' ' || details
+             from audit_events",
+        )
+        .fetch_all(&mut rows)
+        .await?;
+        let entries: BTreeMap<String, String> = entries.into_iter().collect();
+        let lost = self.entries.iter().filter(|(id, entry)| entries.get(*id) != Some(entry)).count();
+        if lost > 0 {
+            wrong.push(format!("I4 {lost} audit events are gone or changed"));
+        }
+        self.entries = entries;
+        Ok(wrong)
+    }
+}
+
+/// I5: rows and objects refer to what exists, in both directions.
+pub(crate) async fn references(data: &Path) -> Result<Vec<String>> {
+    let copy = tempfile::tempdir()?;
+    let Some(mut rows) = open_copy(data, copy.path()).await? else {
+        return Ok(vec!["there is no database".to_owned()]);
+    };
+    let mut wrong = Vec::new();
+    for (what, sql) in REFERENCES {
+        let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut rows).await?;
+        if count > 0 {
+            wrong.push(format!("I5 {count} {what}"));
+        }
+    }
+    let registered: Vec<String> = sqlx::query_scalar("select lower(hex(id)) from blobs").fetch_all(&mut rows).await?;
+    let registered: BTreeSet<String> = registered.into_iter().collect();
+    let mut stored = BTreeSet::new();
+    for folder in fs::read_dir(data.join("objects/blobs"))? {
+        for object in fs::read_dir(folder?.path())? {
+            stored.insert(object?.file_name().to_string_lossy().replace('-', "").to_lowercase());
+        }
+    }
+    let missing = registered.difference(&stored).count();
+    if missing > 0 {
+        wrong.push(format!("I5 {missing} registered objects do not exist"));
+    }
+    // An object is durable before its row is committed, so a kill leaves orphans; they are collected when a day old.
+    let orphans = stored.difference(&registered).count();
+    println!("{} objects, {orphans} orphans of kills that wait to be collected", stored.len());
+    Ok(wrong)
+}
+
+async fn open_copy(data: &Path, copy: &Path) -> Result<Option<SqliteConnection>> {
+    for name in ["dia.sqlite", "dia.sqlite-wal"] {
+        if data.join(name).exists() {
+            fs::copy(data.join(name), copy.join(name))?;
+        }
+    }
+    let path = copy.join("dia.sqlite");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let mut rows = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await?;
+    // A kill during the first start may come before the first table.
+    let tables: i64 = sqlx::query_scalar("select count(*) from sqlite_master where name = 'audit_events'")
+        .fetch_one(&mut rows)
+        .await?;
+    Ok((tables == 1).then_some(rows))
+}

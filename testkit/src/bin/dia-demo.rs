@@ -1,0 +1,106 @@
+//! `dia-demo DIR`: a fresh server in a temporary directory, and the whole walk over the files of DIR: sign up, case,
+//! database, upload, watch, search, ask, check every citation against the document's text, stop. The last line is one
+//! JSON object.
+
+#![allow(clippy::print_stdout, reason = "a program that reports to the terminal")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use testkit::{Client, Home};
+
+/// Files of one upload.
+const TOGETHER: usize = 25;
+/// Asked of every folder; whoever shows their own documents sees what dia finds in them.
+const QUESTIONS: [&str; 4] = [
+    "What is the governing law of the outsourcing agreement?",
+    "What is the term of the agreement and how is it renewed?",
+    "Which licences are granted under the co-branding agreement?",
+    "What notice must be given to terminate?",
+];
+const SEARCH: &str = "agreement OR the";
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let folder = std::env::args().nth(1).context("usage: dia-demo DIR")?;
+    let files = files(Path::new(&folder))?;
+    ensure!(!files.is_empty(), "{folder} holds no files");
+    let directory = tempfile::tempdir()?;
+    let started = Instant::now();
+    let server = Home::new(directory.path())?.start().await?;
+    println!("serving {} from an empty data directory", server.address);
+    let code = server.setup_code.clone().context("the server printed no setup code")?;
+    let client = Client::sign_up(&server.address, &code).await?;
+    let (case, database) = client.open_database().await?;
+    println!("signed up, opened case {case} and database {database}");
+
+    let mut received = 0;
+    for (number, group) in files.chunks(TOGETHER).enumerate() {
+        let mut parts = Vec::new();
+        for path in group {
+            let name = path.strip_prefix(&folder).unwrap_or(path).to_string_lossy().into_owned();
+            parts.push((name, fs::read(path)?));
+        }
+        received += client.upload(&database, &format!("demo-{number}"), &parts).await?.len();
+    }
+    println!("delivered {received} of {} files", files.len());
+    let counts = client
+        .watch(&database, |counts| {
+            println!(
+                "  {} of {} done",
+                counts.received + counts.unpacked - counts.in_flight,
+                counts.received + counts.unpacked
+            );
+        })
+        .await?;
+    for (category, count) in &counts.exceptions {
+        println!("  exceptions: {count} {category}");
+    }
+
+    let hits = client.search(&database, SEARCH).await?;
+    println!("search `{SEARCH}`: {} documents on the first page", hits.len());
+    let (mut citations, mut verified) = (0, 0);
+    for question in QUESTIONS {
+        let (answer, streamed) = client.ask(&case, &database, question).await?;
+        println!("{question}\n  {}", answer.text.split_whitespace().collect::<Vec<_>>().join(" "));
+        ensure!(!streamed.is_empty() || answer.text.is_empty(), "the answer was not streamed");
+        let cited: Vec<_> = answer.sentences.iter().flat_map(|sentence| &sentence.citations).collect();
+        for citation in &cited {
+            println!("  [{}, page {}, {}..{}]", citation.name, citation.page, citation.start, citation.end);
+        }
+        citations += cited.len();
+        verified += client.verified(&cited).await?;
+    }
+    let status = server.stop().await?;
+    ensure!(status.success(), "the server did not stop cleanly: {status}");
+    let result = json!({
+        "received": counts.received, "unpacked": counts.unpacked, "indexed": counts.indexed,
+        "duplicate": counts.duplicate, "excluded": counts.excluded, "exception": counts.exception,
+        "in_flight": counts.in_flight, "search_hits": hits.len(), "citations": citations,
+        "citations_verified": verified, "seconds": (started.elapsed().as_secs_f64() * 10.0).round() / 10.0,
+    });
+    println!("{result}");
+    ensure!(received == files.len(), "{} files were not received", files.len() - received);
+    ensure!(verified == citations, "{} citations are not what the documents say", citations - verified);
+    Ok(())
+}
+
+/// All files below `folder`, in order of name.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
