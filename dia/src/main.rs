@@ -1,1 +1,49 @@
-fn main() {}
+//! dia: one binary. It serves the API and works the queues (`serve`), reads documents in its own sandboxed children, looks
+//! after its queue for the operator (`jobs`, `queues`), and speaks to a server as a client (`login`, `import`, `ask`, …).
+
+mod cli;
+mod client;
+mod compose;
+mod config;
+mod operator;
+mod out;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The reader child is a parser in a sandbox: no runtime, no configuration, no keys.
+    if matches!(cli.command, Command::ReadDocument) {
+        return pipeline::child_main();
+    }
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run(cli)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            out::error(&format!("dia: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let config = cli.config.as_deref();
+    match cli.command {
+        Command::Serve => serve::run(config::Config::load(config)?).await,
+        Command::Migrate => operator::migrate(config::Config::load(config)?).await,
+        Command::Config(command) => operator::config(command, config),
+        Command::Jobs(command) => operator::jobs(command, config::Config::load(config)?).await,
+        Command::Queues(command) => operator::queues(command, config::Config::load(config)?).await,
+        Command::Client(command) => client::run(command, cli.server).await,
+        Command::ReadDocument => anyhow::bail!("read-document is run by dia itself"),
+    }
+}

@@ -1,0 +1,185 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// dia takes in the documents of a legal matter and makes them answerable.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Configuration file (TOML); see `dia config show`.
+    #[arg(long, global = true, env = "DIA_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Server that client commands speak to.
+    #[arg(long, global = true, env = "DIA_SERVER", default_value = "http://127.0.0.1:8080")]
+    pub(crate) server: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What dia can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the API and work the queues in one process.
+    Serve,
+    /// Bring the database schema up to date and stop.
+    Migrate,
+    /// Show or check the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look after jobs, on the data directory itself (also while dia serves).
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// Look after queues, on the data directory itself (also while dia serves).
+    #[command(subcommand)]
+    Queues(QueuesCommand),
+    /// Read one document in a sandbox; dia runs this itself.
+    #[command(hide = true)]
+    ReadDocument,
+    /// Speak to a server.
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// `dia config …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the manual: every key with its meaning, unit and default.
+    Show,
+    /// Read the configuration as `dia serve` would and say what is wrong.
+    Check,
+}
+
+/// `dia jobs …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobsCommand {
+    /// List jobs, newest first.
+    List {
+        /// Only in this state: ready, running, done, dead, cancelled.
+        #[arg(long)]
+        state: Option<String>,
+        /// Only of this kind, such as `extract_text`.
+        #[arg(long)]
+        kind: Option<String>,
+        /// At most this many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Show one job as JSON.
+    Show {
+        /// The job's id.
+        id: String,
+    },
+    /// Make a dead or cancelled job due again.
+    Retry {
+        /// The job's id.
+        id: String,
+    },
+    /// Cancel a waiting or running job; its document ends as excluded.
+    Cancel {
+        /// The job's id.
+        id: String,
+    },
+}
+
+/// `dia queues …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueuesCommand {
+    /// Depth, age and pause of every queue.
+    List,
+    /// Stop claiming from a queue; running jobs finish.
+    Pause {
+        /// ingest, extract, index, chat or maintenance.
+        queue: String,
+    },
+    /// Claim from a queue again.
+    Resume {
+        /// ingest, extract, index, chat or maintenance.
+        queue: String,
+    },
+}
+
+/// Commands that speak to a server.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
+    /// Create your user with the setup code or an invitation; the password is asked for, or read from `DIA_PASSWORD`.
+    Signup {
+        /// Your e-mail address.
+        #[arg(long)]
+        email: String,
+        /// Your name.
+        #[arg(long)]
+        name: String,
+        /// The setup code that dia printed, or an invitation.
+        #[arg(long)]
+        code: Option<String>,
+    },
+    /// Sign in; the password is asked for, or read from `DIA_PASSWORD`.
+    Login {
+        /// Your e-mail address.
+        #[arg(long)]
+        email: String,
+    },
+    /// Sign out and forget the tokens.
+    Logout,
+    /// List your cases, or create one with --create.
+    Cases {
+        /// Title of a case to create.
+        #[arg(long)]
+        create: Option<String>,
+    },
+    /// List databases, or create one with --create.
+    Databases {
+        /// Only of this case; the case of the one created.
+        #[arg(long)]
+        case: Option<String>,
+        /// Name of a database to create.
+        #[arg(long, requires = "case")]
+        create: Option<String>,
+    },
+    /// Upload a file or a folder with everything in it, and account for every file. Interrupted, it resumes.
+    Import {
+        /// File or folder.
+        path: PathBuf,
+        /// The database's id.
+        #[arg(long)]
+        database: String,
+        /// Whose documents these are.
+        #[arg(long)]
+        custodian: Option<String>,
+        /// Return once everything is uploaded, without waiting for processing.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// The equation of a database.
+    Status {
+        /// The database's id.
+        database: String,
+    },
+    /// What could not be processed, and why.
+    Exceptions {
+        /// The database's id.
+        database: String,
+    },
+    /// Search a database.
+    Search {
+        /// The database's id.
+        #[arg(long)]
+        database: String,
+        /// The query: words, "phrases", AND OR NOT, field:value, prefix*.
+        query: String,
+    },
+    /// Ask a question about a case and see the answer with its citations.
+    Ask {
+        /// The case's id.
+        #[arg(long)]
+        case: String,
+        /// Only from this database.
+        #[arg(long)]
+        database: Option<String>,
+        /// The question.
+        question: String,
+    },
+}

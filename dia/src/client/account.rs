@@ -1,0 +1,57 @@
+//! Signing up, in and out.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::session::{self, Session, Tokens};
+use crate::{config::variable, out};
+
+fn password() -> Result<String> {
+    match variable("DIA_PASSWORD") {
+        Some(password) => Ok(password),
+        None => rpassword::prompt_password("Password: ")
+            .context("no password given; set DIA_PASSWORD when there is no terminal"),
+    }
+}
+
+async fn post<T: serde::de::DeserializeOwned>(server: &str, path: &str, body: &Value) -> Result<T> {
+    let url = format!("{}/api/v1{path}", server.trim_end_matches('/'));
+    let key = domain::ids::fresh().to_string();
+    let request = session::http()?.post(url).header("Idempotency-Key", key).json(body);
+    session::answer(request.send().await.with_context(|| format!("cannot reach {server}"))?).await
+}
+
+/// `dia signup`
+pub(super) async fn signup(server: &str, email: &str, name: &str, code: Option<&str>) -> Result<()> {
+    let password = password()?;
+    let mut body = json!({ "email": email, "name": name, "password": password });
+    if let Some(code) = code {
+        body["code"] = code.into();
+    }
+    let _: Value = post(server, "/auth/signup", &body).await?;
+    sign_in(server, email, &password).await
+}
+
+/// `dia login`
+pub(super) async fn login(server: &str, email: &str) -> Result<()> {
+    sign_in(server, email, &password()?).await
+}
+
+async fn sign_in(server: &str, email: &str, password: &str) -> Result<()> {
+    let tokens: Tokens = post(server, "/auth/login", &json!({ "email": email, "password": password })).await?;
+    session::keep(server.trim_end_matches('/'), &tokens)?;
+    out::line(&format!("signed in to {server} as {email}"));
+    Ok(())
+}
+
+/// `dia logout`
+pub(super) async fn logout(server: &str) -> Result<()> {
+    let session = Session::resume(server)?;
+    let response = session.send(reqwest::Method::POST, "/auth/logout", |r| r).await?;
+    session::forget(session.server())?;
+    if !response.status().is_success() {
+        let _: Value = session::answer(response).await?;
+    }
+    out::line("signed out");
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! A signed-in session with a server: tokens kept in a file only its owner reads, refreshed when they run out, and the
+//! server's errors told as it tells them.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use crate::config::{home_folder, variable};
+
+/// Tokens as the server gives them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Tokens {
+    /// Good for minutes.
+    pub(super) access_token: String,
+    /// Good once.
+    pub(super) refresh_token: String,
+}
+
+/// A session with one server.
+#[derive(Debug)]
+pub(super) struct Session {
+    server: String,
+    http: Client,
+    tokens: Mutex<Tokens>,
+}
+
+fn credentials(server: &str) -> Result<PathBuf> {
+    if let Some(path) = variable("DIA_CREDENTIALS") {
+        return Ok(PathBuf::from(path));
+    }
+    let name: String = server.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).collect();
+    Ok(home_folder("XDG_CONFIG_HOME", ".config")?.join("dia").join(format!("{name}.json")))
+}
+
+/// Keeps the tokens for the next command.
+pub(super) fn keep(server: &str, tokens: &Tokens) -> Result<()> {
+    let path = credentials(server)?;
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let fresh = path.with_extension("new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(&serde_json::to_vec(tokens)?)?;
+    fs::rename(&fresh, &path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Forgets the tokens.
+pub(super) fn forget(server: &str) -> Result<()> {
+    match fs::remove_file(credentials(server)?) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The client all requests go through.
+pub(super) fn http() -> Result<Client> {
+    Ok(Client::builder().user_agent(concat!("dia/", env!("CARGO_PKG_VERSION"))).build()?)
+}
+
+/// The body of a successful answer, or the server's own words about what is wrong.
+pub(super) async fn answer<T: DeserializeOwned>(response: Response) -> Result<T> {
+    let status = response.status();
+    let bytes = response.bytes().await?;
+    if !status.is_success() {
+        let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let code = body["code"].as_str().unwrap_or("no code");
+        let message = body["message"].as_str().unwrap_or("the server gave no reason");
+        bail!("{message} ({code}, HTTP {})", status.as_u16());
+    }
+    if bytes.is_empty() {
+        return serde_json::from_value(Value::Null).context("the server's answer is empty");
+    }
+    serde_json::from_slice(&bytes).context("the server's answer cannot be read")
+}
+
+impl Session {
+    /// Takes up the session kept for `server`.
+    pub(super) fn resume(server: &str) -> Result<Self> {
+        let path = credentials(server)?;
+        let bytes = fs::read(&path).with_context(|| format!("not signed in to {server}; run `dia login` first"))?;
+        let tokens = serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
+        Ok(Self { server: server.trim_end_matches('/').to_owned(), http: http()?, tokens: Mutex::new(tokens) })
+    }
+
+    /// Sends the request that `build` makes; when the access token has run out, refreshes it and sends again.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        build: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response> {
+        let token = self.tokens.lock().await.access_token.clone();
+        let url = format!("{}/api/v1{path}", self.server);
+        let request = |token: &str| build(self.http.request(method.clone(), &url)).bearer_auth(token);
+        let response = request(&token).send().await.with_context(|| format!("cannot reach {}", self.server))?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        let token = self.refresh(&token).await?;
+        Ok(request(&token).send().await?)
+    }
+
+    /// GET, read as `T`.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T> {
+        let mut path = path.to_owned();
+        if !query.is_empty() {
+            // Only the query of this address is used.
+            let url = reqwest::Url::parse_with_params("http://dia.invalid", query)?;
+            path = format!("{path}?{}", url.query().unwrap_or_default());
+        }
+        answer(self.send(Method::GET, &path, |r| r).await?).await
+    }
+
+    /// POST of JSON under `key`, read as `T`.
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, key: &str, body: &Value) -> Result<T> {
+        answer(self.send(Method::POST, path, |r| r.header("Idempotency-Key", key).json(body)).await?).await
+    }
+
+    /// A fresh access token; `stale` is the one that was refused, so that parallel requests refresh once.
+    async fn refresh(&self, stale: &str) -> Result<String> {
+        let mut tokens = self.tokens.lock().await;
+        if tokens.access_token != stale {
+            return Ok(tokens.access_token.clone());
+        }
+        let body = serde_json::json!({ "refresh_token": tokens.refresh_token });
+        let response = self.http.post(format!("{}/api/v1/auth/refresh", self.server)).json(&body).send().await?;
+        *tokens = answer(response).await.context("the session has ended; run `dia login`")?;
+        keep(&self.server, &tokens)?;
+        Ok(tokens.access_token.clone())
+    }
+
+    /// The server's address.
+    pub(super) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The present access token.
+    pub(super) async fn token(&self) -> String {
+        self.tokens.lock().await.access_token.clone()
+    }
+}

@@ -1,0 +1,67 @@
+//! The one place that chooses: SQLite or PostgreSQL, and in embedded mode a directory for objects, in-process bells and
+//! events. Everything after it works with what it is given.
+
+use std::{
+    fs::{self, File, TryLockError},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, bail};
+use domain::clock::Clock;
+use storage::{Db, Storage, objects::Objects, pubsub::PubSub, queue::Bell, vault::Vault};
+
+use crate::config::Config;
+
+/// Opens (and on first use creates) everything durable that `config` names.
+pub(crate) async fn storage(config: &Config) -> Result<Storage> {
+    let directory = config.directory()?;
+    make_private(&directory)?;
+    make_private(&directory.join("keys"))?;
+    let db = if config.database.url.is_empty() {
+        Db::sqlite(&directory.join("dia.sqlite")).await.context("cannot open the SQLite database")?
+    } else {
+        Db::postgres(&config.database.url, config.database.connections).await.context("cannot reach PostgreSQL")?
+    };
+    let storage = Storage {
+        db,
+        objects: Objects::disk(&directory.join("objects")).context("cannot open the object store")?,
+        vault: Arc::new(Vault::open(&directory.join("keys")).context("cannot open the keys")?),
+        bell: Bell::local(),
+        pubsub: PubSub::local(),
+        clock: Clock::System,
+    };
+    storage::system::pin_root_key(&storage).await?;
+    Ok(storage)
+}
+
+/// Takes the data directory for one serving process; held until the file is dropped.
+pub(crate) fn lock(config: &Config) -> Result<File> {
+    let directory = config.directory()?;
+    make_private(&directory)?;
+    let path = directory.join("dia.lock");
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!("another dia is already serving {}", directory.display()),
+        Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+/// Makes a directory only its owner can enter.
+fn make_private(directory: &Path) -> Result<()> {
+    if !directory.exists() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+    }
+    let mode = fs::metadata(directory)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
+            .with_context(|| format!("{} is open to other users and cannot be closed", directory.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! The configuration: `default.toml` is the manual and the defaults, then a file, then `DIA_…__…` variables. This is the
+//! only module that reads the environment.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use figment::{
+    Figment,
+    providers::{Env, Format, Toml},
+};
+use serde::{Deserialize, Serialize};
+
+/// The defaults, with every key documented.
+pub(crate) const DEFAULTS: &str = include_str!("../default.toml");
+
+/// Variables with a meaning of their own, beside those that override a key.
+const OWN_VARIABLES: [&str; 8] = [
+    "DIA_CONFIG",
+    "DIA_SERVER",
+    "DIA_PASSWORD",
+    "DIA_FAILPOINT",
+    "DIA_CREDENTIALS",
+    "DIA_PDFIUM_LIBRARY",
+    "DIA_CACHE",
+    "DIA_TARGET_DIR",
+];
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where things lie.
+    pub(crate) data: Data,
+    /// Where rows live.
+    pub(crate) database: Database,
+    /// What is logged.
+    pub(crate) log: Log,
+    /// The door.
+    pub(crate) api: api::ApiConfig,
+    /// The fleets.
+    pub(crate) workers: workers::WorkersConfig,
+    /// Reading documents.
+    pub(crate) pipeline: pipeline::Settings,
+    /// The model that writes answers.
+    pub(crate) llm: workers::LlmConfig,
+}
+
+/// `[data]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Data {
+    directory: PathBuf,
+}
+
+/// `[database]`
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Database {
+    /// Empty for SQLite.
+    pub(crate) url: String,
+    /// Pool size.
+    pub(crate) connections: u32,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The URL may hold a password.
+        f.debug_struct("Database").field("connections", &self.connections).finish_non_exhaustive()
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Log {
+    /// An `EnvFilter` directive.
+    pub(crate) filter: String,
+    /// Text or JSON.
+    pub(crate) format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+impl Config {
+    /// Reads defaults, the file (`path`, else `DIA_CONFIG`) and the environment; what is wrong is named.
+    pub(crate) fn load(path: Option<&Path>) -> Result<Self> {
+        check_variables(env::vars().map(|(name, _)| name))?;
+        let path = path.map(Path::to_owned).or_else(|| variable("DIA_CONFIG").map(PathBuf::from));
+        let mut figment = Figment::from(Toml::string(DEFAULTS));
+        if let Some(path) = &path {
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            figment = figment.merge(Toml::string(&text));
+        }
+        let overrides = Env::prefixed("DIA_").filter(|name| name.as_str().contains("__")).split("__");
+        let mut config: Self = figment.merge(overrides).extract().map_err(anyhow::Error::msg).with_context(|| {
+            path.map_or_else(|| "in the environment".to_owned(), |p| format!("in {} or the environment", p.display()))
+        })?;
+        config.api.check().map_err(anyhow::Error::msg).context("in [api]")?;
+        config.llm.check().map_err(anyhow::Error::msg).context("in [llm]")?;
+        if config.pipeline.pdfium_library.is_none() {
+            config.pipeline.pdfium_library = variable("DIA_PDFIUM_LIBRARY").map(PathBuf::from);
+        }
+        config.pipeline = config.pipeline.discover(variable("PATH").as_deref(), variable("HOME").as_deref());
+        Ok(config)
+    }
+
+    /// The data directory.
+    pub(crate) fn directory(&self) -> Result<PathBuf> {
+        if self.data.directory.as_os_str().is_empty() {
+            return Ok(home_folder("XDG_DATA_HOME", ".local/share")?.join("dia"));
+        }
+        Ok(self.data.directory.clone())
+    }
+}
+
+/// A folder of the user's: `variable` if set, else `default` under the home folder.
+pub(crate) fn home_folder(name: &str, default: &str) -> Result<PathBuf> {
+    if let Some(folder) = variable(name).filter(|value| !value.is_empty()) {
+        return Ok(PathBuf::from(folder));
+    }
+    let home = variable("HOME").context("HOME is not set; set DIA_DATA__DIRECTORY to say where dia keeps its data")?;
+    Ok(PathBuf::from(home).join(default))
+}
+
+/// One variable of the environment.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+fn check_variables(names: impl Iterator<Item = String>) -> Result<()> {
+    for name in names.filter(|name| name.starts_with("DIA_")) {
+        if !name.contains("__") && !OWN_VARIABLES.contains(&name.as_str()) {
+            bail!("{name} is not a variable dia knows; overrides look like DIA_API__LISTEN");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, figment::Error> {
+        Figment::from(Toml::string(DEFAULTS)).merge(Toml::string(text)).extract()
+    }
+
+    /// The manual says the same defaults as the code, and leaves no key out.
+    #[test]
+    fn the_manual_is_true_and_complete() {
+        let config = parse("").unwrap();
+        let table = |value: &toml::Value, name: &str| value.get(name).cloned().unwrap();
+        let written: toml::Value = toml::from_str(DEFAULTS).unwrap();
+        for (name, code) in [
+            ("api", toml::Value::try_from(api::ApiConfig::default()).unwrap()),
+            ("workers", toml::Value::try_from(workers::WorkersConfig::default()).unwrap()),
+            ("pipeline", toml::Value::try_from(pipeline::Settings::default()).unwrap()),
+            ("llm", toml::Value::try_from(workers::LlmConfig::default()).unwrap()),
+        ] {
+            assert_eq!(table(&written, name), code, "[{name}]");
+        }
+        assert_eq!(config.pipeline, pipeline::Settings::default());
+    }
+
+    #[test]
+    fn every_key_of_the_manual_is_explained() {
+        let lines: Vec<&str> = DEFAULTS.lines().collect();
+        for (at, line) in lines.iter().enumerate().filter(|(_, l)| l.contains(" = ")) {
+            assert!(lines[at - 1].starts_with('#'), "no comment above `{line}`");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_errors() {
+        for text in ["[api]\nlisten_on = \"x\"", "[web]\nx = 1", "[pipeline.limits]\nmax_page = 3"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        assert!(parse("[pipeline.limits]\nmax_pages = 3").is_ok());
+        assert!(check_variables(["DIA_APILISTEN".to_owned()].into_iter()).is_err());
+        assert!(check_variables(["DIA_API__LISTEN".to_owned(), "DIA_CONFIG".to_owned()].into_iter()).is_ok());
+    }
+}

@@ -1,0 +1,48 @@
+//! The operator's commands: they work on the data directory itself, so they also work when the server is down.
+
+mod jobs;
+
+use std::path::Path;
+
+use anyhow::Result;
+use domain::{actor::Actor, ids};
+
+pub(crate) use jobs::{jobs, queues};
+
+use crate::{
+    cli::ConfigCommand,
+    compose,
+    config::{Config, DEFAULTS},
+    out,
+};
+
+/// The operator at the command line acts as the system.
+fn operator() -> Actor {
+    Actor::system(ids::fresh())
+}
+
+/// `dia migrate`
+pub(crate) async fn migrate(config: Config) -> Result<()> {
+    let storage = compose::storage(&config).await?;
+    storage.db.close().await;
+    out::line("the schema is up to date");
+    Ok(())
+}
+
+/// `dia config …`
+pub(crate) fn config(command: ConfigCommand, path: Option<&Path>) -> Result<()> {
+    match command {
+        ConfigCommand::Show => out::part(DEFAULTS),
+        ConfigCommand::Check => {
+            let config = Config::load(path)?;
+            out::line("the configuration is sound");
+            out::line(&format!("data directory: {}", config.directory()?.display()));
+            let found = |path: Option<&std::path::PathBuf>| {
+                path.map_or_else(|| "not found".to_owned(), |path| path.display().to_string())
+            };
+            out::line(&format!("PDFium: {}", found(config.pipeline.pdfium_library.as_ref())));
+            out::line(&format!("tesseract: {}", found(config.pipeline.tesseract.as_ref())));
+        }
+    }
+    Ok(())
+}
