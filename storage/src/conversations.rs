@@ -120,9 +120,9 @@ impl Conversation {
     }
 }
 
-/// The databases of `case` whose documents `user` may read at this moment; empty for somebody who may not. Jobs ask this
-/// when they retrieve: what was allowed when the question was asked does not count.
-pub async fn readable_databases(tx: &mut Tx, case: CaseId, user: UserId) -> Result<Vec<DatabaseId>> {
+/// True when `user` may, at this moment, ask about the documents of `case` and read them. Jobs ask this when they retrieve:
+/// what was allowed when the question was asked does not count.
+pub async fn may_ask(tx: &mut Tx, case: CaseId, user: UserId) -> Result<bool> {
     let role: Option<String> = query!(tx, c => sqlx::query_scalar(
         "select m.role from case_members m join users u on u.id = m.user_id join cases c on c.id = m.case_id
          where m.case_id = $1 and m.user_id = $2 and u.is_active and c.deleted_at is null")
@@ -130,7 +130,12 @@ pub async fn readable_databases(tx: &mut Tx, case: CaseId, user: UserId) -> Resu
     let role = role.as_deref().and_then(CaseRole::parse);
     let who = Who::User { user, session: SessionId(Uuid::nil()), role: SystemRole::Member };
     let asker = Actor { who, origin: Origin::default() };
-    if !may(&asker, role, Action::Chat) || !may(&asker, role, Action::ReadDocuments) {
+    Ok(may(&asker, role, Action::Chat) && may(&asker, role, Action::ReadDocuments))
+}
+
+/// The databases of `case` whose documents `user` may read at this moment; none for somebody who [may not ask](may_ask).
+pub async fn readable_databases(tx: &mut Tx, case: CaseId, user: UserId) -> Result<Vec<DatabaseId>> {
+    if !may_ask(tx, case, user).await? {
         return Ok(Vec::new());
     }
     let ids: Vec<Uuid> = query!(tx, c => sqlx::query_scalar("select id from databases where case_id = $1 order by id")

@@ -2,7 +2,7 @@
 
 use pipeline::Reader;
 
-use crate::config::WorkersConfig;
+use crate::{config::WorkersConfig, llm::LlmConfig};
 
 /// Everything a job may need that is chosen at start.
 #[derive(Debug, Clone)]
@@ -11,4 +11,6 @@ pub struct Context {
     pub reader: Reader,
     /// Sizes and times.
     pub config: WorkersConfig,
+    /// The model that writes answers, if there is one.
+    pub llm: LlmConfig,
 }

@@ -1,9 +1,12 @@
 //! The workers: what happens to documents and questions after the door has taken them in. [`runner`] claims jobs and runs
 //! them; each job is one file in `jobs`; `schedule` is the one table of what happens by the clock.
 
+mod answer;
 mod config;
 mod context;
 pub mod jobs;
+pub mod llm;
+mod readers;
 pub mod runner;
 mod schedule;
 
@@ -13,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::WorkersConfig;
 pub use context::Context;
+pub use llm::LlmConfig;
 
 /// The workers of this process.
 #[derive(Debug)]

@@ -69,6 +69,12 @@ pub fn support(sentence: &str, quotes: &[&str]) -> Result<(), Unsupported> {
     compare::compare(&words::read(sentence), &words::read_all(quotes))
 }
 
+/// The words of `text` that have a meaning of their own, and its numbers, in the form in which they are compared here.
+pub fn words_with_meaning(text: &str) -> Vec<String> {
+    let means = |token: &words::Token| matches!(token.kind, words::Kind::Word | words::Kind::Number(_));
+    words::read(text).into_iter().filter(means).map(|token| token.stem).collect()
+}
+
 /// Checks a sentence with its citations: [`locate`] for each, then [`support`] by all. `text_of` gives a document's
 /// canonical text, `None` for one that may not be read.
 pub fn verify<'a>(

@@ -1,5 +1,6 @@
 //! The jobs: one file each, with its behaviour and what happens to its document when it is given up.
 
+mod answer_chat;
 mod collect_garbage;
 mod extract_text;
 mod index_database;
@@ -17,7 +18,7 @@ use std::sync::{
 
 use domain::{
     ids::{BlobId, CaseId, DocumentId},
-    jobs::{CollectGarbage, ExtractText, IndexDatabase, IngestDocument, PurgeCase, ReindexDatabase, SweepJobs},
+    jobs::{AnswerChat, CollectGarbage, ExtractText, IndexDatabase, IngestDocument, PurgeCase, ReindexDatabase, SweepJobs},
     outcome::{Category, DocumentState, Exception},
 };
 use storage::{Storage, Tx, documents::Document};
@@ -30,6 +31,7 @@ use crate::{
 
 /// Every job with its handler.
 pub fn registry(context: Context) -> Registry {
+    let answerer = Arc::new(answer_chat::Answerer::new(&context.llm));
     let context = Arc::new(context);
     Registry::default()
         .on::<IngestDocument>(&context)
@@ -39,6 +41,7 @@ pub fn registry(context: Context) -> Registry {
         .on::<PurgeCase>(&context)
         .on::<CollectGarbage>(&context)
         .on::<SweepJobs>(&context)
+        .on::<AnswerChat>(&answerer)
 }
 
 /// The cancel flag that the pipeline watches, raised with the token.

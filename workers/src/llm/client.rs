@@ -122,7 +122,8 @@ impl Model {
                 let wait = failed.after.unwrap_or(BACKOFF * 2_u32.saturating_pow(tried.min(10))).min(LONGEST_BACKOFF);
                 tried += 1;
                 tracing::info!(error = %failed.error, tried, "the model is asked again");
-                tokio::time::sleep(wait.mul_f64(rand::rng().random_range(0.75..1.25))).await;
+                let wait = wait.mul_f64(rand::rng().random_range(0.75..1.25));
+                tokio::time::sleep(wait).await;
             }
         };
         tokio::time::timeout(self.config.total_timeout(), whole).await.unwrap_or(Err(ModelError::Limit("time")))
@@ -184,8 +185,8 @@ impl Model {
             if event.data.trim() == "[DONE]" {
                 return Ok(());
             }
-            let piece: Piece =
-                serde_json::from_str(&event.data).map_err(|_| ModelError::Protocol("an event is not what it should be"))?;
+            let piece: Piece = serde_json::from_str(&event.data)
+                .map_err(|_| ModelError::Protocol("an event is not what it should be"))?;
             for choice in piece.choices.into_iter().take(1) {
                 let text = choice.delta.content.unwrap_or_default();
                 *said += text.len();

@@ -54,7 +54,11 @@ impl Prompt {
             taken += 1;
             let name = excerpt.name.replace(mark, "");
             let text: String = excerpt.text.replace(mark, "").chars().take(max_characters).collect();
-            user.push_str(&format!("PASSAGE {mark} [{taken}] {} (page {})\n{text}\nEND {mark}\n\n", one_line(&name), excerpt.page));
+            user.push_str(&format!(
+                "PASSAGE {mark} [{taken}] {} (page {})\n{text}\nEND {mark}\n\n",
+                one_line(&name),
+                excerpt.page
+            ));
         }
         user.push_str(&format!("Question: {question}"));
         let cut = |text: String| text.chars().take(TURN).collect();

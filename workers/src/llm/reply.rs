@@ -101,7 +101,8 @@ fn inert(text: &str) -> String {
             rest = &rest[c.len_utf8()..];
         }
     }
-    let lines = out.lines().map(|line| line.trim_start_matches(|c: char| matches!(c, '#' | '>' | '|') || c.is_whitespace()));
+    let lines =
+        out.lines().map(|line| line.trim_start_matches(|c: char| matches!(c, '#' | '>' | '|') || c.is_whitespace()));
     let plain = lines.collect::<Vec<_>>().join("\n");
     plain.replace("://", "[:]//").replace("](", "] (").replace("javascript:", "javascript[:]")
 }
@@ -133,7 +134,10 @@ mod tests {
     fn sentences_keep_their_markers_apart() {
         let one = |text: &str, cited: &[usize]| (text.to_owned(), cited.to_vec());
         let cases = [
-            ("It ends in 2021 [1]. Law is Norway [2][3].", vec![one("It ends in 2021.", &[1]), one("Law is Norway.", &[2, 3])]),
+            (
+                "It ends in 2021 [1]. Law is Norway [2][3].",
+                vec![one("It ends in 2021.", &[1]), one("Law is Norway.", &[2, 3])],
+            ),
             ("It ends. [1] Law. [2, 3]", vec![one("It ends.", &[1]), one("Law.", &[2, 3])]),
             ("No marker.", vec![one("No marker.", &[])]),
             ("See [sic] here [1].", vec![one("See [sic] here.", &[1])]),

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod answer;
 mod documents;
+mod endpoint;
 mod matter;
 mod probe;
 mod runner;

@@ -150,7 +150,7 @@ pub(crate) fn context_with(settings: Settings) -> Context {
         index_linger_milliseconds: 300,
         ..WorkersConfig::default()
     };
-    Context { reader: Reader::new(settings, program, Vec::new()), config }
+    Context { reader: Reader::new(settings, program, Vec::new()), config, llm: workers::LlmConfig::default() }
 }
 
 /// A file of the pipeline's tests.
