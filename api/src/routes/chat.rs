@@ -290,7 +290,9 @@ async fn ask(state: State, user: CurrentUser, key: Idempotent, Json(question): J
     let request = key.request(&user.actor, &question)?;
     let mut tx = state.storage.begin(&user.actor).await?;
     let existing = match (question.conversation_id, question.case_id) {
-        (Some(id), None) if question.database_id.is_none() => Found::Conversation(Conversation::find(&mut tx, id).await?),
+        (Some(id), None) if question.database_id.is_none() => {
+            Found::Conversation(Conversation::find(&mut tx, id).await?)
+        }
         (None, Some(id)) => Found::Case(Case::find(&mut tx, id, Action::Chat).await?),
         _ => return Err(Error::new(Code::Invalid, "give conversation_id, or case_id and perhaps database_id")),
     };
@@ -308,8 +310,7 @@ async fn ask(state: State, user: CurrentUser, key: Idempotent, Json(question): J
         }
     };
     let asked = messages::ask(&mut tx, &conversation, &question.message).await?;
-    let accepted =
-        Accepted { conversation_id: conversation.id, message_id: asked.question, answer_id: asked.answer };
+    let accepted = Accepted { conversation_id: conversation.id, message_id: asked.question, answer_id: asked.answer };
     created(tx, &request, StatusCode::ACCEPTED, &accepted).await
 }
 

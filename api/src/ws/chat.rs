@@ -140,7 +140,8 @@ async fn look(socket: &mut Socket, id: ConversationId) -> storage::Result<(Conve
     let conversation = Conversation::find(&mut tx, id).await?;
     let page = PageQuery { limit: Some(LATEST), cursor: None };
     let latest = Message::list(&mut tx, &conversation, &page).await?.items;
-    let open = latest.iter().rev().filter(|m| m.role == Speaker::Assistant && m.state.is_open()).map(|m| m.id).collect();
+    let open =
+        latest.iter().rev().filter(|m| m.role == Speaker::Assistant && m.state.is_open()).map(|m| m.id).collect();
     Ok((conversation, open))
 }
 
