@@ -1,6 +1,7 @@
 //! The integration tests of `storage`, in one binary.
 
 mod auth;
+mod chat;
 mod documents;
 mod jobs;
 mod leases;
