@@ -3,10 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod cases;
+mod chat;
+mod databases;
+mod documents;
 mod door;
 mod openapi;
 mod operators;
+mod papers;
 mod refusals;
+mod search;
 mod sign_in;
 mod slow;
 mod tokens;
+mod uploads;
+mod ws_status;
