@@ -42,8 +42,10 @@ pub(crate) fn attachment(name: &str) -> String {
     if name.trim_matches(['.', ' ']).is_empty() {
         "file".clone_into(&mut name);
     }
-    let ascii: String =
-        name.chars().map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '%' | ';') || c == ' ' { c } else { '_' }).collect();
+    let ascii: String = name
+        .chars()
+        .map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '%' | ';') || c == ' ' { c } else { '_' })
+        .collect();
     let mut extended = String::new();
     for byte in name.bytes() {
         // attr-char of RFC 8187 §3.2.1
@@ -96,7 +98,11 @@ mod tests {
             ("a b.txt", "a b.txt", "a%20b.txt"),
             ("na\u{ef}ve \u{2603}.pdf", "na_ve _.pdf", "na%C3%AFve%20%E2%98%83.pdf"),
             ("../../etc/passwd", ".._.._etc_passwd", ".._.._etc_passwd"),
-            ("a\"; filename=evil.exe\r\nX: y", "a__ filename=evil.exe__X: y", "a%22%3B%20filename%3Devil.exe__X%3A%20y"),
+            (
+                "a\"; filename=evil.exe\r\nX: y",
+                "a__ filename=evil.exe__X: y",
+                "a%22%3B%20filename%3Devil.exe__X%3A%20y",
+            ),
             ("..", "file", "file"),
             ("", "file", "file"),
         ] {

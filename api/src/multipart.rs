@@ -1,6 +1,6 @@
 //! `multipart/form-data` (RFC 7578) read as a stream, in bounded memory whatever a client sends. Two things the parser
-//! beneath leaves to us: it takes all the body has ready into memory, so it is fed one piece at a time; and it waits for
-//! the end of a part's head for ever, so heads are bounded here.
+//! beneath leaves to us: it takes all the body has ready into memory, so it is fed one piece at a time and only when it can
+//! do nothing with what it has; and it waits for the end of a part's head for ever, so heads are bounded here.
 
 use std::{
     fmt,
@@ -24,6 +24,9 @@ use crate::{Error, Result, State};
 
 /// Most bytes between the parts of a body: heads, boundaries, a preamble.
 const MOST_BETWEEN: usize = 256 * 1024;
+/// Times the parser is told to wait before it gets more: it asks twice before it looks for the first boundary, and after
+/// that looks at what it has each time.
+const LOOKS: usize = 2;
 /// Most bytes of a field that is not a file.
 const MOST_TEXT: usize = 64 * 1024;
 
@@ -31,14 +34,14 @@ const MOST_TEXT: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Parts {
     multipart: Multipart,
-    between: Arc<AtomicUsize>,
+    pace: Arc<Pace>,
 }
 
 /// One part. Read it to its end before the next.
 #[derive(Debug)]
 pub(crate) struct Part<'a> {
     field: Field<'a>,
-    between: Arc<AtomicUsize>,
+    pace: Arc<Pace>,
     /// The field's name.
     pub(crate) name: String,
     /// The file's name as sent, exactly; `None` for a field that is no file.
@@ -53,30 +56,31 @@ impl FromRequest<State> for Parts {
         if !kind.trim_start().to_ascii_lowercase().starts_with("multipart/form-data") {
             return Err(Error::new(Code::UnsupportedMediaType, "send files as Content-Type: multipart/form-data"));
         }
-        let between = Arc::new(AtomicUsize::new(0));
+        let pace = Arc::new(Pace::default());
         let (head, body) = request.into_parts();
-        let pieces = Pieces { body: body.into_data_stream(), rest: false, between: Arc::clone(&between) };
+        let pieces = Pieces { body: body.into_data_stream(), pace: Arc::clone(&pace) };
         let request = Request::from_parts(head, Body::from_stream(pieces));
         let multipart = Multipart::from_request(request, state).await.map_err(|_| malformed())?;
-        Ok(Self { multipart, between })
+        Ok(Self { multipart, pace })
     }
 }
 
 impl Parts {
     /// The next part; `None` after the last.
     pub(crate) async fn next(&mut self) -> Result<Option<Part<'_>>> {
-        self.between.store(0, Ordering::Relaxed);
+        self.pace.step();
         let Some(field) = self.multipart.next_field().await.map_err(|error| broken(&error))? else { return Ok(None) };
-        let disposition = field.headers().get(header::CONTENT_DISPOSITION).map(|value| value.as_bytes()).unwrap_or_default();
+        let disposition =
+            field.headers().get(header::CONTENT_DISPOSITION).map(|value| value.as_bytes()).unwrap_or_default();
         let Disposition { name, file_name } = Disposition::parse(disposition);
-        Ok(Some(Part { field, between: Arc::clone(&self.between), name, file_name }))
+        Ok(Some(Part { field, pace: Arc::clone(&self.pace), name, file_name }))
     }
 }
 
 impl Part<'_> {
     /// More of the part's content; `None` at its end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        self.between.store(0, Ordering::Relaxed);
+        self.pace.step();
         self.field.chunk().await.map_err(|error| broken(&error))
     }
 
@@ -89,7 +93,8 @@ impl Part<'_> {
                 return Err(Error::new(Code::TooLarge, format!("the field {:?} is too long", self.name)));
             }
         }
-        String::from_utf8(bytes).map_err(|_| Error::new(Code::BadRequest, format!("the field {:?} is not UTF-8", self.name)))
+        String::from_utf8(bytes)
+            .map_err(|_| Error::new(Code::BadRequest, format!("the field {:?} is not UTF-8", self.name)))
     }
 
     /// Reads past the rest of the part; an error once it is longer than `most` bytes.
@@ -115,12 +120,27 @@ fn malformed() -> Error {
     Error::new(Code::BadRequest, "the body is not whole multipart/form-data; send it again")
 }
 
-/// A body in pieces, never more than one at a time.
+/// What the parser's steps and the body's pieces know of each other.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Bytes given since the parser last produced something.
+    between: AtomicUsize,
+    /// Times the parser asked since then, or since the last piece.
+    asked: AtomicUsize,
+}
+
+impl Pace {
+    /// The parser begins a step: first with what it has.
+    fn step(&self) {
+        self.between.store(0, Ordering::Relaxed);
+        self.asked.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A body in pieces, each given when the parser is stuck without it.
 struct Pieces {
     body: BodyDataStream,
-    /// A piece was just given: the parser must work on it first.
-    rest: bool,
-    between: Arc<AtomicUsize>,
+    pace: Arc<Pace>,
 }
 
 #[derive(Debug)]
@@ -139,18 +159,17 @@ impl Stream for Pieces {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if this.rest {
-            this.rest = false;
+        if this.pace.asked.fetch_add(1, Ordering::Relaxed) < LOOKS {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if this.between.load(Ordering::Relaxed) > MOST_BETWEEN {
+        if this.pace.between.load(Ordering::Relaxed) > MOST_BETWEEN {
             return Poll::Ready(Some(Err(axum::Error::new(EndlessHead))));
         }
         let piece = ready!(Pin::new(&mut this.body).poll_next(cx));
         if let Some(Ok(bytes)) = &piece {
-            this.rest = true;
-            this.between.fetch_add(bytes.len(), Ordering::Relaxed);
+            this.pace.asked.store(0, Ordering::Relaxed);
+            this.pace.between.fetch_add(bytes.len(), Ordering::Relaxed);
         }
         Poll::Ready(piece)
     }
@@ -248,7 +267,11 @@ mod tests {
             (br#"form-data; name="file"; filename="C:\new\text.txt""#, "file", Some("C:\\new\\text.txt")),
             (br#"form-data; name="file"; filename="dir\""#, "file", Some("dir\\")),
             (br#"form-data; name="file"; filename="../../etc/passwd""#, "file", Some("../../etc/passwd")),
-            (br#"form-data; name="file"; filename="x"; filename*=UTF-8''na%C3%AFve%2.txt"#, "file", Some("naïve%2.txt")),
+            (
+                br#"form-data; name="file"; filename="x"; filename*=UTF-8''na%C3%AFve%2.txt"#,
+                "file",
+                Some("naïve%2.txt"),
+            ),
             ("form-data; name=\"файл\"; filename=\"你好.txt\"".as_bytes(), "файл", Some("你好.txt")),
             (b"form-data; name=\"file\"; filename=\"M\xfcller.pdf\"", "file", Some("Müller.pdf")),
             (br#"form-data; name="custodian""#, "custodian", None),

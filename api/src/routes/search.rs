@@ -383,7 +383,8 @@ mod tests {
 
     #[test]
     fn parameters_are_read_strictly() {
-        let request = read(&[("q", "a"), ("type", "x"), ("type", "y"), ("date_to", "2024-01-31"), ("sort", "newest")]).unwrap();
+        let request =
+            read(&[("q", "a"), ("type", "x"), ("type", "y"), ("date_to", "2024-01-31"), ("sort", "newest")]).unwrap();
         assert_eq!(request.scope.media_types, ["x", "y"]);
         assert_eq!(request.scope.until, Timestamp::parse("2024-02-01T00:00:00Z"));
         assert_eq!(request.sort, Sort::Newest);

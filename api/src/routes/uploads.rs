@@ -274,10 +274,14 @@ impl Intake {
         let value = part.text().await?;
         let early = self.seen == 0;
         match name.as_str() {
-            "modified_at" => self.modified_at = Some(Timestamp::parse(&value).ok_or_else(|| wrong(&name, "an RFC 3339 time"))?),
+            "modified_at" => {
+                self.modified_at = Some(Timestamp::parse(&value).ok_or_else(|| wrong(&name, "an RFC 3339 time"))?)
+            }
             "path" => self.path = Some(value),
             "batch_id" if early => self.said.batch_id = Some(value.parse().map_err(|_| wrong(&name, "a batch's id"))?),
-            "database_id" if early => self.said.database_id = Some(value.parse().map_err(|_| wrong(&name, "a database's id"))?),
+            "database_id" if early => {
+                self.said.database_id = Some(value.parse().map_err(|_| wrong(&name, "a database's id"))?)
+            }
             "name" if early => self.said.name = value,
             "custodian" if early => self.said.custodian = Some(value).filter(|value| !value.is_empty()),
             "labels" if early => self.said.labels.push(value),
@@ -307,7 +311,12 @@ impl Intake {
         }
         let Some(stored) = self.store(&mut part, most).await? else {
             part.skip(most).await?;
-            self.reject(name, path, Code::TooLarge, format!("the file is larger than the {most} bytes allowed; split it"));
+            self.reject(
+                name,
+                path,
+                Code::TooLarge,
+                format!("the file is larger than the {most} bytes allowed; split it"),
+            );
             return Ok(());
         };
         let sha256 = hex::encode(stored.sha256);
@@ -384,7 +393,10 @@ impl Intake {
         let two = PageQuery { cursor: None, limit: Some(2) };
         let databases = Database::list(tx, Some(self.case), &two).await?.items;
         if databases.len() > 1 {
-            return Err(Error::new(Code::Invalid, "the case has several databases; say which in the field database_id"));
+            return Err(Error::new(
+                Code::Invalid,
+                "the case has several databases; say which in the field database_id",
+            ));
         }
         self.database = databases.first().map(|database| database.id);
         Ok(())

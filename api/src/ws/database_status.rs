@@ -136,7 +136,9 @@ impl Watcher {
         let moves = pubsub.subscribe(Topic::Database(id));
         let (case, status) = match self.look(id).await {
             Ok(seen) => seen,
-            Err(storage::Error::NotFound | storage::Error::Forbidden) => return self.socket.refuse(Code::NotFound).await,
+            Err(storage::Error::NotFound | storage::Error::Forbidden) => {
+                return self.socket.refuse(Code::NotFound).await;
+            }
             Err(error) => return Err(error.into()),
         };
         self.socket.send(&Said::DatabaseStatus(&status)).await?;
