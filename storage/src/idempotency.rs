@@ -59,11 +59,14 @@ impl Tx {
     /// ends, and [`Tx::keep_answer`] must follow in it. [`Error::IdempotencyMismatch`] for a key used with another request.
     pub async fn kept_answer(&mut self, request: &Request) -> Result<Option<Kept>> {
         let now = self.now();
+        // Keeping answers is bookkeeping: it owes no audit event when the request had no effect.
+        let owed = self.changed;
         let reserved = change!(self, c => sqlx::query(
             "insert into idempotency (scope, key, request_hash, status, sealed_response, created_at)
              values ($1, $2, $3, 0, $3, $4) on conflict do nothing")
             .bind(&request.scope).bind(&request.key).bind(&request.hash[..]).bind(now.0).execute(c).await
             .map(|r| r.rows_affected()))?;
+        self.changed = owed;
         if reserved == 1 {
             return Ok(None);
         }
@@ -80,9 +83,11 @@ impl Tx {
     /// Keeps the answer of this request's effect.
     pub async fn keep_answer(&mut self, request: &Request, status: u16, body: &[u8]) -> Result<()> {
         let sealed = self.storage().vault.system_key("idempotency").seal(&request.place(), body)?;
+        let owed = self.changed;
         change!(self, c => sqlx::query(
             "update idempotency set status = $3, sealed_response = $4 where scope = $1 and key = $2")
             .bind(&request.scope).bind(&request.key).bind(i64::from(status)).bind(sealed).execute(c).await.map(drop))?;
+        self.changed = owed;
         Ok(())
     }
 }

@@ -18,6 +18,8 @@ pub async fn pin_root_key(storage: &Storage) -> Result<()> {
     if pinned == fingerprint {
         Ok(())
     } else {
-        Err(Error::Invalid("keys/root.key is not the key these rows were written under; restore the right one from backup"))
+        Err(Error::Invalid(
+            "keys/root.key is not the key these rows were written under; restore the right one from backup",
+        ))
     }
 }

@@ -18,6 +18,17 @@ pub(crate) struct Server {
     pub(crate) code: Option<String>,
 }
 
+/// The address of the server whose home this is: free when first asked for, the same after a restart.
+fn address(home: &Path) -> String {
+    let kept = home.join("address");
+    if let Ok(address) = std::fs::read_to_string(&kept) {
+        return address;
+    }
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    std::fs::write(kept, &address).unwrap();
+    address
+}
+
 /// The binary with nothing of the machine's own environment that dia would read.
 fn dia(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dia"));
@@ -28,7 +39,7 @@ fn dia(home: &Path) -> Command {
     if pdfium.is_file() {
         command.env("DIA_PDFIUM_LIBRARY", pdfium);
     }
-    command.env("HOME", home).env("DIA_PASSWORD", PASSWORD).env("DIA_API__LISTEN", "127.0.0.1:0");
+    command.env("HOME", home).env("DIA_PASSWORD", PASSWORD).env("DIA_API__LISTEN", address(home));
     command
 }
 

@@ -21,7 +21,8 @@ const ARROWS: [(&str, &[&str]); 8] = [
 /// What tests may use beyond that; everybody may use `testkit`.
 const TEST_ARROWS: [(&str, &str); 1] = [("index", "pipeline")];
 
-/// Dependency → rooms that may use it. `testkit` looks at rows from outside, to prove what the rooms claim.
+/// Dependency → rooms whose own code may use it (tests and examples may use what they measure or make files with).
+/// `testkit` looks at rows from outside, to prove what the rooms claim.
 const WALLS: [(&str, &[&str]); 36] = [
     ("sqlx", &["storage", "testkit"]),
     ("lapin", &["storage"]),
@@ -117,7 +118,7 @@ fn wrong_arrows(arrows: &[Arrow]) -> Vec<String> {
 
 fn breached_walls(arrows: &[Arrow]) -> Vec<String> {
     let mut breached = Vec::new();
-    for arrow in arrows {
+    for arrow in arrows.iter().filter(|arrow| !arrow.test_only) {
         let wall = WALLS.into_iter().find(|(dependency, _)| *dependency == arrow.to);
         if let Some((dependency, allowed)) = wall.filter(|(_, allowed)| !allowed.contains(&arrow.from.as_str())) {
             breached.push(format!("{} uses {dependency}, which only {} may", arrow.from, allowed.join(", ")));

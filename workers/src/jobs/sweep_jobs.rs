@@ -20,14 +20,20 @@ impl Handler<SweepJobs> for Context {
     async fn run(&self, _: &SweepJobs, run: &Run) -> Result<(), JobError> {
         let mut tx = run.begin().await?;
         let before = tx.now().minus(STILL);
-        let waiting = documents::databases_waiting(&mut tx).await?;
+        let mut waiting = Vec::new();
+        for database in documents::databases_waiting(&mut tx).await? {
+            let job = IndexDatabase { case: database.case, database: database.database };
+            if !tx.is_live(&job).await? {
+                waiting.push(job);
+            }
+        }
         let stranded = documents::stranded(&mut tx, before, MOST).await?;
         let enqueued = (waiting.len() + stranded.len()) as u64;
         if enqueued == 0 {
             return Ok(());
         }
-        for database in waiting {
-            tx.enqueue(&IndexDatabase { case: database.case, database: database.database }).await?;
+        for job in &waiting {
+            tx.enqueue(job).await?;
         }
         for (case, document, ingested) in stranded {
             if ingested {
