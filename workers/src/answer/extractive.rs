@@ -2,6 +2,8 @@
 //! cited. A word counts by its rarity among the candidates; words of the document's own name count little, because a
 //! question uses them to name the document, not to ask.
 
+#![allow(clippy::cast_precision_loss, reason = "counts of words and sentences are small")]
+
 use std::collections::{HashMap, HashSet};
 
 use domain::{

@@ -166,14 +166,10 @@ fn sources(
     let mut sources: Vec<Source> = Vec::with_capacity(candidates.len());
     for candidate in candidates {
         let Some((name, blob)) = present.get(&candidate.document) else { continue };
-        let text = match texts.get(blob) {
-            Some(text) => Arc::clone(text),
-            None => {
-                let text = Arc::new(read_text(&storage.objects, key, case, *blob)?);
-                texts.insert(*blob, Arc::clone(&text));
-                text
-            }
-        };
+        if !texts.contains_key(blob) {
+            texts.insert(*blob, Arc::new(read_text(&storage.objects, key, case, *blob)?));
+        }
+        let Some(text) = texts.get(blob).map(Arc::clone) else { continue };
         // A text extracted anew may be shorter than the one the index knows.
         if text.slice(candidate.span.clone()).is_none_or(|passage| passage.trim().is_empty()) {
             continue;

@@ -1,4 +1,4 @@
-//! The language model, where one is configured: any endpoint that speaks OpenAI's `/chat/completions` with `stream`. What
+//! The language model, where one is configured: any endpoint that speaks `OpenAI`'s `/chat/completions` with `stream`. What
 //! it says is treated as a stranger's letter: bounded, parsed to sentences, made inert, and checked against what it cites.
 
 mod client;

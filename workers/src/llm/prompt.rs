@@ -54,13 +54,10 @@ impl Prompt {
             taken += 1;
             let name = excerpt.name.replace(mark, "");
             let text: String = excerpt.text.replace(mark, "").chars().take(max_characters).collect();
-            user.push_str(&format!(
-                "PASSAGE {mark} [{taken}] {} (page {})\n{text}\nEND {mark}\n\n",
-                one_line(&name),
-                excerpt.page
-            ));
+            let head = format!("PASSAGE {mark} [{taken}] {} (page {})", one_line(&name), excerpt.page);
+            user.extend([head.as_str(), "\n", text.as_str(), "\nEND ", mark, "\n\n"]);
         }
-        user.push_str(&format!("Question: {question}"));
+        user.extend(["Question: ", question]);
         let cut = |text: String| text.chars().take(TURN).collect();
         let turns = turns.into_iter().map(|(asked, said)| (cut(asked), cut(said))).collect();
         (Self { system, user, turns }, taken)

@@ -58,16 +58,13 @@ fn without_markers(text: &str) -> (String, Vec<usize>) {
     while let Some(at) = rest.find('[') {
         let (before, from) = rest.split_at(at);
         words.push_str(before);
-        rest = match marker(from) {
-            Some((found, after)) => {
-                numbers.extend(found);
-                after
-            }
-            None => {
-                words.push('[');
-                &from[1..]
-            }
-        };
+        if let Some((found, after)) = marker(from) {
+            numbers.extend(found);
+            rest = after;
+        } else {
+            words.push('[');
+            rest = &from[1..];
+        }
     }
     words.push_str(rest);
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -95,7 +92,7 @@ fn inert(text: &str) -> String {
         } else if let Some(after) = tag(rest) {
             rest = after;
         } else {
-            if !matches!(c, '`' | '*') && !(c.is_control() && c != '\n') {
+            if !matches!(c, '`' | '*') && (!c.is_control() || c == '\n') {
                 out.push(c);
             }
             rest = &rest[c.len_utf8()..];
