@@ -4,7 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    PgPool, SqlitePool,
+    Connection as _, PgPool, SqlitePool,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -43,8 +43,14 @@ impl Db {
             .pragma("secure_delete", "on")
             .pragma("temp_store", "memory")
             .pragma("journal_size_limit", "67108864");
-        let writer =
-            SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_with(options.clone()).await?;
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE)
+            // SQLite ends a transaction by itself when the disk is full, which the driver does not notice: it believes in
+            // that transaction for ever. Such a connection is replaced.
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+            .connect_with(options.clone())
+            .await?;
         sqlx::migrate!("../migrations/sqlite").run(&writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(8)
@@ -57,7 +63,7 @@ impl Db {
     /// Connects to PostgreSQL (`postgres://user@host/database`) and brings its schema up to date; sqlx holds an advisory
     /// lock meanwhile, so many processes may start at once.
     pub async fn postgres(url: &str, connections: u32) -> Result<Self> {
-        let options: PgConnectOptions = url.parse().map_err(sqlx::Error::from)?;
+        let options: PgConnectOptions = url.parse()?;
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE)
@@ -109,3 +115,29 @@ macro_rules! change {
 
 pub(crate) use change;
 pub(crate) use query;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_disk_does_not_silence_the_writer() {
+        let directory = tempfile::tempdir().unwrap();
+        let db = Db::sqlite(&directory.path().join("dia.sqlite")).await.unwrap();
+        let Db::Sqlite { writer, .. } = &db else { panic!("this is SQLite") };
+        // As full as a disk can be for this connection; the next one sees the room there is.
+        let pages: i64 = sqlx::query_scalar("pragma page_count").fetch_one(writer).await.unwrap();
+        let limit = sqlx::AssertSqlSafe(format!("pragma max_page_count = {pages}"));
+        sqlx::query(limit).execute(writer).await.unwrap();
+        let insert = "insert into queues (name, paused) values ($1, true)";
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        let written = sqlx::query(insert).bind("x".repeat(1 << 20)).execute(&mut *transaction).await;
+        assert!(crate::Error::from(written.unwrap_err()).is_full());
+        drop(transaction);
+
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        sqlx::query(insert).bind("x".repeat(1 << 20)).execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+    }
+}

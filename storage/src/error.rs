@@ -63,8 +63,9 @@ impl Error {
         match self {
             Self::Object(e) => e.is_full(),
             Self::Io(e) => e.kind() == std::io::ErrorKind::StorageFull,
-            // SQLITE_FULL is 13 (https://www.sqlite.org/rescode.html#full); 53100 is PostgreSQL's disk_full.
-            Self::Database(sqlx::Error::Database(e)) => matches!(e.code().as_deref(), Some("13" | "53100")),
+            // SQLITE_FULL is 13 and SQLITE_IOERR_SHMSIZE 4874 (https://www.sqlite.org/rescode.html); 53100 is PostgreSQL's
+            // disk_full.
+            Self::Database(sqlx::Error::Database(e)) => matches!(e.code().as_deref(), Some("13" | "4874" | "53100")),
             _ => false,
         }
     }
