@@ -99,17 +99,14 @@ impl TestStorage {
     /// One number asked of the rows behind storage's back, to prove what it claims: `select count(*) from …`.
     pub async fn number(&self, sql: &str) -> i64 {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
-        match &self.postgres {
-            Some(name) => {
-                let mut c = PgConnection::connect(&format!("{SERVER}/{name}")).await.unwrap();
-                sqlx::query_scalar(sql).fetch_one(&mut c).await.unwrap()
-            }
-            None => {
-                let path = self.directory.path().join("dia.sqlite");
-                let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(30));
-                let mut c = SqliteConnection::connect_with(&options).await.unwrap();
-                sqlx::query_scalar(sql).fetch_one(&mut c).await.unwrap()
-            }
+        if let Some(name) = &self.postgres {
+            let mut c = PgConnection::connect(&format!("{SERVER}/{name}")).await.unwrap();
+            sqlx::query_scalar(sql).fetch_one(&mut c).await.unwrap()
+        } else {
+            let path = self.directory.path().join("dia.sqlite");
+            let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(30));
+            let mut c = SqliteConnection::connect_with(&options).await.unwrap();
+            sqlx::query_scalar(sql).fetch_one(&mut c).await.unwrap()
         }
     }
 }

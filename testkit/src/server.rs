@@ -15,7 +15,7 @@ use tokio::{
 };
 
 /// How long a start may take before it counts as failed.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// How long a graceful stop may take.
 const STOP: Duration = Duration::from_secs(90);
 

@@ -118,7 +118,8 @@ fn mail(number: u64) -> Vec<u8> {
     }
     body += &dice.word();
     let attachment = format!("item,amount\n{},{number}\n", dice.word());
-    let attachments: &[(&str, &[u8])] = if number % 4 == 0 { &[("figures.csv", attachment.as_bytes())] } else { &[] };
+    let attachments: &[(&str, &[u8])] =
+        if number.is_multiple_of(4) { &[("figures.csv", attachment.as_bytes())] } else { &[] };
     delivery::mail(number, &body, attachments)
 }
 

@@ -29,6 +29,7 @@ pub(crate) struct Deliveries {
     /// What a 201 said, by place in `all`.
     received: Mutex<BTreeMap<usize, Vec<Received>>>,
     wrong: Mutex<Vec<String>>,
+    refusal: Mutex<String>,
 }
 
 impl Deliveries {
@@ -45,7 +46,7 @@ impl Deliveries {
             all.push(Arc::new(Delivery { key: format!("delivery-{seed}-{}", all.len()), items }));
         }
         let waiting = Mutex::new((0..all.len()).collect());
-        Ok(Self { all, waiting, received: Mutex::default(), wrong: Mutex::default() })
+        Ok(Self { all, waiting, received: Mutex::default(), wrong: Mutex::default(), refusal: Mutex::default() })
     }
 
     /// Everything that must never stand in the clear.
@@ -89,6 +90,7 @@ impl Deliveries {
                 true
             }
             Err(error) => {
+                *lock(&self.refusal) = format!("{error:#}");
                 if let Some(refused) = error.downcast_ref::<Refused>() {
                     let excused = matches!(refused.status.as_u16(), 401 | 503 | 507);
                     if !excused {
@@ -127,6 +129,11 @@ impl Deliveries {
         let pairs =
             received.iter().flat_map(|(number, files)| self.all[*number].items.iter().cloned().zip(files.clone()));
         pairs.collect()
+    }
+
+    /// The last reason why a delivery was not taken.
+    pub(crate) fn refusal(&self) -> String {
+        lock(&self.refusal).clone()
     }
 
     /// What the server should not have said so far.

@@ -20,6 +20,7 @@ const INSIDE: &str = "CRASH_INSIDE_MOUNT";
 const SIZE: &str = "96m";
 /// How long the server is left alone with the full disk.
 const FULL: Duration = Duration::from_secs(5);
+/// Everything must have ended this long after there was room again (I2).
 const SETTLED: Duration = Duration::from_mins(10);
 
 /// True in the process that may mount.
@@ -52,7 +53,8 @@ pub(crate) fn enter() -> Result<ExitCode> {
 
 async fn fill_and_free(options: &Options, disk: &Path) -> Result<Report> {
     let deliveries = Deliveries::collect(&options.sample, options.seed, options.documents)?;
-    let home = lives::home(disk)?;
+    let mut home = lives::home(disk)?;
+    home.log = disk.with_extension("log");
     let server = home.start().await?;
     let client = Client::sign_up(&server.address, server.setup_code.as_deref().context("no setup code")?).await?;
     let (_, database) = client.open_database().await?;
@@ -71,7 +73,11 @@ async fn fill_and_free(options: &Options, disk: &Path) -> Result<Report> {
         refusals += usize::from(deliveries.left() == left);
         sleep(Duration::from_millis(50)).await;
     }
-    println!("disk full: {refusals} deliveries refused, {} taken", before - deliveries.left());
+    println!(
+        "disk full: {refusals} deliveries refused ({}), {} taken",
+        deliveries.refusal(),
+        before - deliveries.left()
+    );
     let mut report = Report { documents: options.documents, ..Report::default() };
     if refusals == 0 {
         report.violations.push("the full disk was not noticed".to_owned());
@@ -83,6 +89,7 @@ async fn fill_and_free(options: &Options, disk: &Path) -> Result<Report> {
         deliveries.send(&client, &database, usize::MAX, 0).await;
         sleep(Duration::from_millis(50)).await;
     }
+    println!("all taken {:.1} s after there was room again", freed.elapsed().as_secs_f64());
     match timeout(SETTLED, verdict::wait(&client, &database)).await {
         Err(_) => report.violations.push(format!("I2 work was left {SETTLED:?} after there was room again")),
         Ok(waited) => waited?,
