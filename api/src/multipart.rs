@@ -71,7 +71,7 @@ impl Parts {
         self.pace.step();
         let Some(field) = self.multipart.next_field().await.map_err(|error| broken(&error))? else { return Ok(None) };
         let disposition =
-            field.headers().get(header::CONTENT_DISPOSITION).map(|value| value.as_bytes()).unwrap_or_default();
+            field.headers().get(header::CONTENT_DISPOSITION).map(axum::http::HeaderValue::as_bytes).unwrap_or_default();
         let Disposition { name, file_name } = Disposition::parse(disposition);
         Ok(Some(Part { field, pace: Arc::clone(&self.pace), name, file_name }))
     }
@@ -262,7 +262,7 @@ mod tests {
     fn names_are_read_as_clients_write_them() {
         for (header, name, file_name) in [
             (&br#"form-data; name="file"; filename="a b.txt""#[..], "file", Some("a b.txt")),
-            (br#"form-data; filename=plain.txt; name=file"#, "file", Some("plain.txt")),
+            (br"form-data; filename=plain.txt; name=file", "file", Some("plain.txt")),
             (br#"form-data; name="file"; filename="a;b=\"c\" \\d.txt""#, "file", Some("a;b=\"c\" \\d.txt")),
             (br#"form-data; name="file"; filename="C:\new\text.txt""#, "file", Some("C:\\new\\text.txt")),
             (br#"form-data; name="file"; filename="dir\""#, "file", Some("dir\\")),

@@ -1,6 +1,8 @@
 //! The configuration: `default.toml` is the manual and the defaults, then a file, then `DIA_…__…` variables. This is the
 //! only module that reads the environment.
 
+#![allow(clippy::disallowed_methods, reason = "this is where the environment is read")]
+
 use std::{
     env,
     path::{Path, PathBuf},
@@ -152,8 +154,8 @@ fn check_variables(names: impl Iterator<Item = String>) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Config, figment::Error> {
-        Figment::from(Toml::string(DEFAULTS)).merge(Toml::string(text)).extract()
+    fn parse(text: &str) -> Result<Config> {
+        Ok(Figment::from(Toml::string(DEFAULTS)).merge(Toml::string(text)).extract()?)
     }
 
     /// The manual says the same defaults as the code, and leaves no key out.

@@ -40,7 +40,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve => serve::run(config::Config::load(config)?).await,
         Command::Migrate => operator::migrate(config::Config::load(config)?).await,
-        Command::Config(command) => operator::config(command, config),
+        Command::Config(command) => operator::config(&command, config),
         Command::Jobs(command) => operator::jobs(command, config::Config::load(config)?).await,
         Command::Queues(command) => operator::queues(command, config::Config::load(config)?).await,
         Command::Client(command) => client::run(command, cli.server).await,

@@ -144,8 +144,7 @@ pub struct Counts {
 impl Counts {
     /// True when both sides of the equation agree.
     pub fn balances(&self) -> bool {
-        self.received + self.unpacked
-            == self.indexed + self.duplicate + self.excluded + self.exception + self.in_flight
+        self.received + self.unpacked == self.indexed + self.duplicate + self.excluded + self.exception + self.in_flight
     }
 }
 

@@ -1,6 +1,8 @@
 //! Typed identifiers. Every identifier is a `UUIDv7` (RFC 9562 §5.7): sortable by creation time, unguessable enough to be
 //! public but never a secret. This is the only module that mints one.
 
+#![allow(clippy::disallowed_methods, reason = "this is where identifiers are minted")]
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};

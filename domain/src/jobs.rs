@@ -77,7 +77,7 @@ impl Policy {
 
 /// A unit of queued work.
 pub trait Job: Serialize + DeserializeOwned + Send + Sync + Unpin + 'static {
-    /// The name, verb_object; the key of the wire contract.
+    /// The name, `verb_object`; the key of the wire contract.
     const KIND: &'static str;
     /// Which workers run it.
     const QUEUE: Queue;

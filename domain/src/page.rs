@@ -81,11 +81,13 @@ pub fn encode<K: Serialize>(key: &K) -> String {
 
 /// Decodes a cursor made by [`encode`].
 pub fn decode<K: DeserializeOwned>(cursor: &str) -> Result<K, PageError> {
-    if cursor.len() % 2 != 0 || cursor.len() > 2_048 {
+    if !cursor.len().is_multiple_of(2) || cursor.len() > 2_048 {
         return Err(PageError::Cursor);
     }
-    let bytes: Option<Vec<u8>> =
-        (0..cursor.len()).step_by(2).map(|i| cursor.get(i..i + 2).and_then(|h| u8::from_str_radix(h, 16).ok())).collect();
+    let bytes: Option<Vec<u8>> = (0..cursor.len())
+        .step_by(2)
+        .map(|i| cursor.get(i..i + 2).and_then(|h| u8::from_str_radix(h, 16).ok()))
+        .collect();
     serde_json::from_slice(&bytes.ok_or(PageError::Cursor)?).map_err(|_| PageError::Cursor)
 }
 

@@ -138,7 +138,7 @@ impl Text {
     pub fn pages_of(&self, span: Range<u32>) -> (u32, u32) {
         let mut touched = self.pages.iter().filter(|p| p.start < span.end.max(span.start + 1) && span.start <= p.end);
         let first = touched.next().map_or(1, |p| p.number);
-        (first, touched.filter(|p| p.start < span.end).last().map_or(first, |p| p.number))
+        (first, touched.rfind(|p| p.start < span.end).map_or(first, |p| p.number))
     }
 
     /// The text of `span` (scalars), or `None` when it reaches past the end.

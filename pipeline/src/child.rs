@@ -154,7 +154,7 @@ fn attempt(probe: Probe) -> Text {
             std::hint::spin_loop();
         },
         Probe::Sleep => loop {
-            std::thread::sleep(std::time::Duration::from_secs(3600));
+            std::thread::sleep(std::time::Duration::from_hours(1));
         },
         Probe::Stack => {
             std::hint::black_box(recurse(1));

@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     fn composer(max_text_bytes: u64, max_pages: u32) -> Composer {
-        Composer::new(&Limits { max_text_bytes, max_pages, ..Limits::default() })
+        Composer::new(&Limits { max_pages, max_text_bytes, ..Limits::default() })
     }
 
     #[test]

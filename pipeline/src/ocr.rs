@@ -194,8 +194,12 @@ fn parse(tsv: &str, head: &ImageHead, turn: Turn) -> Recognised {
 }
 
 /// Puts recognised pages into their places, and judges a document that has no text at all.
-pub(crate) fn merge(text: Text, recognised: BTreeMap<u32, Recognised>, settings: &Settings) -> Result<Text, ReadError> {
-    let text = if recognised.is_empty() { text } else { rebuild(text, &recognised, settings) };
+pub(crate) fn merge(
+    text: Text,
+    recognised: &BTreeMap<u32, Recognised>,
+    settings: &Settings,
+) -> Result<Text, ReadError> {
+    let text = if recognised.is_empty() { text } else { rebuild(&text, recognised, settings) };
     if !text.text.trim().is_empty() {
         return Ok(text);
     }
@@ -211,7 +215,7 @@ pub(crate) fn merge(text: Text, recognised: BTreeMap<u32, Recognised>, settings:
     }))
 }
 
-fn rebuild(text: Text, recognised: &BTreeMap<u32, Recognised>, settings: &Settings) -> Text {
+fn rebuild(text: &Text, recognised: &BTreeMap<u32, Recognised>, settings: &Settings) -> Text {
     let mut composer = Composer::new(&settings.limits);
     composer.metadata = text.metadata.clone();
     for warning in &text.warnings {
@@ -229,7 +233,7 @@ fn rebuild(text: Text, recognised: &BTreeMap<u32, Recognised>, settings: &Settin
         match &found.failure {
             Some((category, detail)) => composer.warn(*category, Some(page.number), detail.clone()),
             None if found.words.is_empty() => {
-                composer.warn(Category::NoText, Some(page.number), "no text was recognised on the page")
+                composer.warn(Category::NoText, Some(page.number), "no text was recognised on the page");
             }
             None => {}
         }
@@ -245,6 +249,7 @@ fn rebuild(text: Text, recognised: &BTreeMap<u32, Recognised>, settings: &Settin
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "tests")]
+#[allow(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
     use super::*;
 

@@ -158,7 +158,7 @@ impl From<DatabaseStatus> for StatusBody {
             status: status.status,
             counts: status.counts.into(),
             generation: status.generation,
-            published_at: status.published_at.map(|at| at.rfc3339()),
+            published_at: status.published_at.map(domain::clock::Timestamp::rfc3339),
             batches: status
                 .batches
                 .into_iter()

@@ -118,7 +118,7 @@ impl From<Document> for DocumentBody {
             pages: document.pages,
             characters: document.characters,
             duplicate_of: document.duplicate_of,
-            file_modified_at: document.details.file_modified_at.map(|at| at.rfc3339()),
+            file_modified_at: document.details.file_modified_at.map(domain::clock::Timestamp::rfc3339),
             created_at: document.created_at.rfc3339(),
             updated_at: document.updated_at.rfc3339(),
         }

@@ -6,6 +6,7 @@ pub mod auth;
 pub mod batches;
 pub mod cases;
 pub mod chat;
+pub mod context;
 pub mod databases;
 pub mod document_bodies;
 pub mod documents;
@@ -18,6 +19,7 @@ pub mod metrics;
 pub mod queues;
 pub mod search;
 pub mod sessions;
+pub mod upload_bodies;
 pub mod uploads;
 
 use utoipa::OpenApi as _;
@@ -32,6 +34,7 @@ pub fn all() -> OpenApiRouter<State> {
         .merge(batches::routes())
         .merge(cases::routes())
         .merge(chat::routes())
+        .merge(context::routes())
         .merge(databases::routes())
         .merge(documents::routes())
         .merge(exceptions::routes())

@@ -196,7 +196,7 @@ impl HitBody {
             title: hit.title,
             subject: hit.subject,
             from: hit.from,
-            date: hit.date.map(|date| date.rfc3339()),
+            date: hit.date.map(domain::clock::Timestamp::rfc3339),
             pages: hit.pages,
             score: hit.score,
             highlights: hit.highlights.into_iter().map(HighlightBody::from).collect(),

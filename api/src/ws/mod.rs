@@ -110,7 +110,8 @@ impl FromRequestParts<State> for Door {
             None => None,
         };
         let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
-        let upgrade = upgrade.map_err(|_| Error::new(Code::BadRequest, "this route is a WebSocket; ask for an upgrade"))?;
+        let upgrade =
+            upgrade.map_err(|_| Error::new(Code::BadRequest, "this route is a WebSocket; ask for an upgrade"))?;
         Ok(Self { upgrade, origin: actor.origin, proved })
     }
 }

@@ -1,6 +1,6 @@
 //! The integration tests of the door, in one binary: the real router over real storage, on both databases.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation, reason = "tests")]
 
 mod cases;
 mod chat;

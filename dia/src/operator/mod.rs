@@ -30,7 +30,7 @@ pub(crate) async fn migrate(config: Config) -> Result<()> {
 }
 
 /// `dia config …`
-pub(crate) fn config(command: ConfigCommand, path: Option<&Path>) -> Result<()> {
+pub(crate) fn config(command: &ConfigCommand, path: Option<&Path>) -> Result<()> {
     match command {
         ConfigCommand::Show => out::part(DEFAULTS),
         ConfigCommand::Check => {

@@ -1,5 +1,11 @@
 //! The binary through its own front door: a real server process, the command line as its client.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests; they start the program in an environment of their own"
+)]
 
 mod server;
 mod walk;

@@ -56,7 +56,7 @@ impl Server {
         for line in lines.by_ref() {
             let line = line.unwrap();
             if let Some(url) = line.strip_prefix("dia listens on ") {
-                server.url = url.to_owned();
+                url.clone_into(&mut server.url);
             }
             if let Some(code) = line.strip_prefix("setup code: ") {
                 server.code = Some(code.to_owned());

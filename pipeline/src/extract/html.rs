@@ -87,7 +87,7 @@ impl Page<'_> {
             "script" if starts => return self.skip(name, RawKind::ScriptData),
             "style" | "noembed" | "noframes" | "iframe" | "xmp" if starts => return self.skip(name, RawKind::Rawtext),
             "template" | "svg" | "math" | "object" | "select" if starts && !tag.self_closing => {
-                self.skipping = Some(name.to_owned())
+                self.skipping = Some(name.to_owned());
             }
             "title" if starts => {
                 self.title = Some(String::new());

@@ -56,15 +56,14 @@ fn read_tiff(bytes: &[u8], composer: &mut Composer, scans: &mut Scans<'_>) -> Re
         // The other decoder knows more kinds of pixels, but only the first frame.
         let first = composer.page_number() == 0;
         let other = || image::load_from_memory_with_format(bytes, ImageFormat::Tiff).ok();
-        match decode_frame(&mut decoder, width, height).or_else(|| first.then(other).flatten()) {
-            Some(picture) => frame(&picture, dpi, composer, scans)?,
-            None => {
-                if !composer.begin_page(None, None) {
-                    return Ok(());
-                }
-                let page = composer.page_number();
-                composer.warn(Category::Corrupt, Some(page), "the frame is damaged or of an unknown kind");
+        if let Some(picture) = decode_frame(&mut decoder, width, height).or_else(|| first.then(other).flatten()) {
+            frame(&picture, dpi, composer, scans)?;
+        } else {
+            if !composer.begin_page(None, None) {
+                return Ok(());
             }
+            let page = composer.page_number();
+            composer.warn(Category::Corrupt, Some(page), "the frame is damaged or of an unknown kind");
         }
         if composer.is_full() || !decoder.more_images() {
             return Ok(());
@@ -114,7 +113,7 @@ fn frame(picture: &DynamicImage, dpi: u32, composer: &mut Composer, scans: &mut 
         return Ok(());
     }
     if !scans.available() {
-        scans.unavailable(composer);
+        Scans::unavailable(composer);
         return Ok(());
     }
     scans.recognise(composer, on_white(picture), dpi)

@@ -86,7 +86,7 @@ impl Scans<'_> {
             return Ok(());
         }
         if !self.available() {
-            self.unavailable(composer);
+            Self::unavailable(composer);
             return Ok(());
         }
         let (width, height) = grey.dimensions();
@@ -100,7 +100,7 @@ impl Scans<'_> {
     }
 
     /// Notes that the current page needs OCR and there is none.
-    pub(crate) fn unavailable(&self, composer: &mut Composer) {
+    pub(crate) fn unavailable(composer: &mut Composer) {
         let page = composer.page_number();
         composer.warn(Category::OcrUnavailable, Some(page), "the page is an image and no OCR engine is configured");
     }

@@ -1,4 +1,4 @@
-//! Word and PowerPoint, new and old, by `office_oxide`: its document tree becomes text. A slide is a page; Word knows no
+//! Word and `PowerPoint`, new and old, by `office_oxide`: its document tree becomes text. A slide is a page; Word knows no
 //! pages before it is laid out, so a Word document is one.
 
 use std::io::Cursor;
@@ -134,7 +134,7 @@ fn plain(elements: &[Element]) -> String {
             Element::Heading(heading) => parts.push(inline(&heading.content)),
             Element::Paragraph(paragraph) => parts.push(inline(&paragraph.content)),
             Element::Table(table) => {
-                parts.extend(table.rows.iter().flat_map(|row| &row.cells).map(|cell| plain(&cell.content)))
+                parts.extend(table.rows.iter().flat_map(|row| &row.cells).map(|cell| plain(&cell.content)));
             }
             Element::List(list) => parts.extend(list_parts(list)),
             Element::TextBox(text_box) => parts.push(plain(&text_box.content)),

@@ -20,7 +20,7 @@ pub(super) fn read(bytes: &[u8], format: Format, composer: &mut Composer) {
     }
 }
 
-/// One to six `#` and a space (CommonMark 0.31 section 4.2).
+/// One to six `#` and a space (`CommonMark` 0.31 section 4.2).
 fn heading_level(line: &str) -> Option<u8> {
     let marks = line.bytes().take_while(|byte| *byte == b'#').count();
     let rest = line.get(marks..)?;

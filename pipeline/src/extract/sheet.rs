@@ -1,4 +1,4 @@
-//! Workbooks (Excel new, binary and old, OpenDocument) by calamine: a sheet is a page with the sheet's name as its label.
+//! Workbooks (Excel new, binary and old, `OpenDocument`) by calamine: a sheet is a page with the sheet's name as its label.
 //! Only filled cells are visited, so a sheet with two cells a million rows apart costs two cells.
 
 use std::{
@@ -29,11 +29,15 @@ pub(super) fn read(bytes: Vec<u8>, format: Format, composer: &mut Composer) -> R
                 Ok(())
             })
         }
-        Format::Ods => read_dense(Ods::new(input).map_err(|error| reason(&error))?, composer),
+        Format::Ods => {
+            read_dense(Ods::new(input).map_err(|error| reason(&error))?, composer);
+            Ok(())
+        }
         _ => {
             let mut book = Xls::new(input).map_err(|error| reason(&error))?;
             metadata(book.workbook_properties().ok(), composer);
-            read_dense(book, composer)
+            read_dense(book, composer);
+            Ok(())
         }
     }
 }
@@ -99,7 +103,7 @@ fn read_xlsb(input: Bytes, composer: &mut Composer) -> Result<(), Exception> {
 }
 
 /// Formats whose sheets come as whole rectangles; the memory limit bounds them.
-fn read_dense<R: Reader<Bytes>>(mut book: R, composer: &mut Composer) -> Result<(), Exception> {
+fn read_dense<R: Reader<Bytes>>(mut book: R, composer: &mut Composer) {
     for name in book.sheet_names() {
         if !begin(&name, composer) {
             break;
@@ -113,7 +117,6 @@ fn read_dense<R: Reader<Bytes>>(mut book: R, composer: &mut Composer) -> Result<
             rows.push(u32::try_from(row).unwrap_or(u32::MAX), &shown(&borrowed(value)), composer);
         }
     }
-    Ok(())
 }
 
 fn begin(name: &str, composer: &mut Composer) -> bool {

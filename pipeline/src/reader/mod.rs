@@ -199,7 +199,7 @@ impl Reader {
             }
             Ok(Turn::Continue)
         })?;
-        ocr::merge(text.ok_or_else(nonsense)?, recognised, &self.settings)
+        ocr::merge(text.ok_or_else(nonsense)?, &recognised, &self.settings)
     }
 
     /// Lets the child try what the sandbox must refuse and gives the names of what it could do; for the sandbox's own

@@ -55,12 +55,11 @@ impl Launch<'_> {
         self.converse(input, &mut |stdout, watch| loop {
             let frame = match wire::read_frame(stdout, max_frame) {
                 Ok(Some(frame)) => frame,
-                Ok(None) => return Ok(Turn::Continue),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     return Err(ReadError::exception(Category::Crashed, "the reader's answer made no sense"));
                 }
-                // Cut in the middle of a frame: the exit status says why.
-                Err(_) => return Ok(Turn::Continue),
+                // Ended, or cut in the middle of a frame: the exit status says why.
+                Ok(None) | Err(_) => return Ok(Turn::Continue),
             };
             if watch.paused(|| take(frame))? == Turn::Finished {
                 return Ok(Turn::Finished);

@@ -1,4 +1,4 @@
-//! What kind of ZIP: Office packages, OpenDocument, books, or a plain archive, by the names of its entries.
+//! What kind of ZIP: Office packages, `OpenDocument`, books, or a plain archive, by the names of its entries.
 
 use super::find;
 use crate::format::Format;
@@ -10,10 +10,10 @@ pub(super) fn identify(head: &[u8]) -> Format {
     let mut kind = None;
     let mut rest = head;
     while let Some(entry) = next_entry(rest) {
-        if entry.name == b"mimetype" {
-            if let Some(format) = by_mimetype(entry.data) {
-                return format;
-            }
+        if entry.name == b"mimetype"
+            && let Some(format) = by_mimetype(entry.data)
+        {
+            return format;
         }
         is_package |= entry.name == b"[Content_Types].xml"
             || entry.name.starts_with(b"_rels/")

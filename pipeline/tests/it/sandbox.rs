@@ -47,5 +47,5 @@ fn cancel_kills_the_child() {
         reading.join().unwrap()
     });
     assert!(matches!(result, Err(ReadError::Cancelled)), "{result:?}");
-    assert!(started.elapsed() < Duration::from_secs(60), "the child was waited for");
+    assert!(started.elapsed() < Duration::from_mins(1), "the child was waited for");
 }

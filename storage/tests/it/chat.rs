@@ -66,7 +66,7 @@ async fn a_conversation_belongs_to_one_person(test: TestStorage) {
     assert!(matches!(Conversation::find(&mut tx, ConversationId::new()).await, Err(Error::NotFound)));
     assert!(matches!(Message::find(&mut tx, MessageId::new()).await, Err(Error::NotFound)));
     let pin = ContextItem::pin(&mut tx, &conversation, &Pin::Database(matter.database)).await.unwrap();
-    assert_eq!(ContextItem::list(&mut tx, matter.case, conversation.id).await.unwrap(), [pin.clone()]);
+    assert_eq!(ContextItem::list(&mut tx, matter.case, conversation.id).await.unwrap(), std::slice::from_ref(&pin));
     ContextItem::unpin(&mut tx, pin.id).await.unwrap();
     tx.commit().await.unwrap();
     // An auditor sees the record of what was done, not the matter: an own conversation of earlier days is closed.

@@ -42,7 +42,7 @@ on_each_database!(
     a_retired_generation_frees_only_files_nobody_lists,
 );
 
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 
 async fn counts(matter: &Matter) -> Counts {
     let mut tx = matter.begin().await;

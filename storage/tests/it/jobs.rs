@@ -169,12 +169,12 @@ async fn the_more_urgent_goes_first(test: TestStorage) {
 
     // A job for later is not due before its time.
     let mut tx = test.storage.begin(&Actor::system(domain::ids::fresh())).await.unwrap();
-    let later = test.storage.clock.now().plus(Duration::from_secs(60));
+    let later = test.storage.clock.now().plus(Duration::from_mins(1));
     tx.enqueue_at(&ingest(case, 1)[0], Some(later)).await.unwrap();
     tx.audit(Audit::JobsSwept { enqueued: 1 }).await.unwrap();
     tx.commit().await.unwrap();
     assert!(claim(&test, Queue::Ingest, 3).await.is_empty());
-    test.advance(Duration::from_secs(60));
+    test.advance(Duration::from_mins(1));
     let due = claim(&test, Queue::Ingest, 10).await;
     assert_eq!(due.iter().filter(|job| job.attempts == 1).count(), 1, "beside those whose leases ended meanwhile");
 }

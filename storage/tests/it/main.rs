@@ -1,5 +1,7 @@
 //! The integration tests of `storage`, in one binary.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_wrap, reason = "tests")]
+
 mod auth;
 mod chat;
 mod documents;

@@ -1,6 +1,7 @@
 //! `dia-bench-ingest DIR MAILS`: how fast the binary beside this one takes in the files of DIR and then MAILS made-up
 //! e-mails, what that costs, how fast it starts and what it weighs when idle. The last line is one JSON object.
 
+#![allow(clippy::cast_precision_loss, reason = "figures are for reading")]
 #![allow(clippy::print_stdout, reason = "a program that reports to the terminal")]
 
 use std::{

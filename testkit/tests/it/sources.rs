@@ -93,10 +93,9 @@ fn invocations<'a>(code: &'a str, name: &str) -> Vec<&'a str> {
 /// True when SQL in `code` changes rows (`select … for update` does not).
 fn changes_rows(code: &str) -> bool {
     let words: Vec<&str> = code.split(|c: char| c.is_whitespace() || c == '"').filter(|w| !w.is_empty()).collect();
-    words.windows(3).any(|w| match (w[0], w[1], w[2]) {
-        ("insert", "into", _) | ("delete", "from", _) | ("update", _, "set") => true,
-        ("do", "update", "set") => true,
-        _ => false,
+    words.windows(3).any(|w| {
+        matches!((w[0], w[1], w[2]), ("insert", "into", _) | ("delete", "from", _) | ("update", _, "set"))
+            || w == ["do", "update", "set"]
     })
 }
 

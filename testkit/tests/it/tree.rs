@@ -25,7 +25,7 @@ impl File {
     }
 
     pub(crate) fn is_rust(&self) -> bool {
-        self.path.ends_with(".rs")
+        Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
     }
 
     /// True for code that exists only to test: integration tests, examples, benches and `testkit`.

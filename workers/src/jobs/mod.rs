@@ -18,7 +18,9 @@ use std::sync::{
 
 use domain::{
     ids::{BlobId, CaseId, DocumentId},
-    jobs::{AnswerChat, CollectGarbage, ExtractText, IndexDatabase, IngestDocument, PurgeCase, ReindexDatabase, SweepJobs},
+    jobs::{
+        AnswerChat, CollectGarbage, ExtractText, IndexDatabase, IngestDocument, PurgeCase, ReindexDatabase, SweepJobs,
+    },
     outcome::{Category, DocumentState, Exception},
 };
 use storage::{Storage, Tx, documents::Document};

@@ -96,6 +96,7 @@ fn is_bad(scalar: char) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
     use super::*;
 

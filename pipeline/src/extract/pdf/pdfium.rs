@@ -1,6 +1,6 @@
 //! The PDFium engine: character by character with boxes, because its whole-page text clips rotated pages.
 
-use std::path::Path;
+use std::{cell::OnceCell, path::Path};
 
 use domain::{
     outcome::{Category, Exception},
@@ -52,7 +52,7 @@ pub(super) fn read(
     scans: &mut Scans<'_>,
 ) -> Result<(), Exception> {
     composer.metadata = metadata(document);
-    let mut second = SecondOpinion { bytes, document: None };
+    let second = SecondOpinion { bytes, document: OnceCell::new() };
     for index in document.pages().as_range() {
         let page = document.pages().get(index).ok();
         let frame = page.as_ref().map(frame);
@@ -158,12 +158,11 @@ fn scan(page: &PdfPage<'_>, frame: &Frame, composer: &mut Composer, scans: &mut 
     let (width, height) = (bitmap.width().unsigned_abs(), bitmap.height().unsigned_abs());
     // Four equal bytes a pixel; the first says it all.
     let grey: Vec<u8> = bitmap.as_raw_bytes().into_iter().step_by(4).collect();
-    match GrayImage::from_raw(width, height, grey) {
-        Some(image) => scans.recognise(composer, image, scans.settings.ocr_dpi),
-        None => {
-            unreadable(composer);
-            Ok(())
-        }
+    if let Some(image) = GrayImage::from_raw(width, height, grey) {
+        scans.recognise(composer, image, scans.settings.ocr_dpi)
+    } else {
+        unreadable(composer);
+        Ok(())
     }
 }
 

@@ -210,7 +210,7 @@ impl Run {
             total += bytes;
             self.report.violations.extend(found.iter().map(|path| format!("I7 plaintext in {}", path.display())));
         }
-        println!("searched {:.1} MB for plaintext", total as f64 / 1e6);
+        println!("searched {} kB for plaintext", total / 1000);
         Ok(())
     }
 }
