@@ -30,12 +30,12 @@ test: setup  ## every test, the lints, and the crash harness with 50 kills
 
 demo:  ## a fresh server, the walk of the README over DEMO_DIR, one JSON object as the last line
 	@scripts/setup run
-	cargo build --locked --package dia --package testkit --bins
+	cargo build --workspace --all-targets --locked
 	@"$$(scripts/target)/debug/dia-demo" "$(DEMO_DIR)"
 
 crash:  ## kill the server KILLS times while it ingests, check the invariants
 	@scripts/setup run
-	cargo build --locked --package dia --package testkit --bins
+	cargo build --workspace --all-targets --locked
 	@"$$(scripts/target)/debug/dia-crash" --kills $(KILLS)
 
 bench-queue:  ## CPU per job beside a plain loop

@@ -1,7 +1,7 @@
 //! The only place that makes an error response: `{"code", "message", "request_id"}`, and `at` where a character is to
 //! blame. Codes are the table of `domain::error`. What happened inside goes to the log, never into the body.
 //!
-//! A handler's [`Error`] travels as an extension of an empty response; [`render`] writes the body at the outermost layer,
+//! A handler's [`Error`] travels as an extension of an empty response; `render` writes the body at the outermost layer,
 //! which knows the request id, and gives answers of the framework (unknown route, wrong method) the same shape.
 
 use std::{borrow::Cow, error::Error as StdError, time::Duration};

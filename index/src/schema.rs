@@ -1,4 +1,4 @@
-//! The fields of the index, once. Changing anything here is a new version: [`Error::Version`] tells the caller to reindex.
+//! The fields of the index, once. Changing anything here is a new version: `Error::Version` tells the caller to reindex.
 
 use tantivy::{
     Term,

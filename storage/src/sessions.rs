@@ -93,7 +93,7 @@ pub async fn open(tx: &mut Tx, user: UserId, lives: &Lifetimes) -> Result<(Sessi
     Ok((id, token(&tx.storage().vault, id, &secret)))
 }
 
-/// Gives the next token of a family for the newest one, or again for the one before within [`GRACE`]. Any other genuine
+/// Gives the next token of a family for the newest one, or again for the one before within `GRACE`. Any other genuine
 /// token of the family is a replay: the session is revoked.
 pub async fn refresh(tx: &mut Tx, text: &str, lives: &Lifetimes) -> Result<Refreshed> {
     let Some((id, secret)) = genuine(&tx.storage().vault, text) else { return Ok(Refreshed::Refused) };

@@ -8,7 +8,7 @@
 //!  └─ "system", purpose  ──────────> [`SystemKey`]: what belongs to no case (token signing, accounts, blind indexes)
 //! ```
 //!
-//! Every arrow without "seals" is `HMAC-SHA256(key, label)` over the ASCII labels of [`envelope`]. Destroying the wrapped
+//! Every arrow without "seals" is `HMAC-SHA256(key, label)` over the ASCII labels of `envelope`. Destroying the wrapped
 //! case key destroys everything of the case.
 
 use std::{fmt, io, path::Path};
