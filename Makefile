@@ -48,7 +48,4 @@ bench-retrieval:  ## score a retrieval set: make bench-retrieval SET=dir
 bench-ingest:  ## documents per second, CPU and memory over a folder and over 10,000 e-mails
 	@bench/ingest/run
 
-bench-search:  ## search latency at 200,000 chunks
-	cargo run --release --locked --package index --example bench_search
-
-.PHONY: help run setup lint test demo crash bench-queue bench-retrieval bench-ingest bench-search
+.PHONY: help run setup lint test demo crash bench-queue bench-retrieval bench-ingest
