@@ -34,6 +34,8 @@ const FAIL_POINTS: [&str; 12] = [
 ];
 /// How long a life waits for its fail point.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How long it waits when that lies in the index, whose lease the life before may have taken along.
+const INDEX_PATIENCE: Duration = Duration::from_secs(35);
 /// Everything must have ended this long after the faults stop (I2).
 const SETTLED: Duration = Duration::from_mins(10);
 /// How often the disk is searched for plaintext, in lives.
@@ -112,8 +114,12 @@ impl Run {
 
     async fn serve_and_die(&mut self, number: u64, lives_left: u64) -> Result<()> {
         let point = FAIL_POINTS[usize::try_from(number).unwrap_or(0) % FAIL_POINTS.len()];
-        // The transaction points lie on every path, so they are let pass more often.
-        let passes = if point.starts_with("tx.") { 1 + self.dice.below(40) } else { 1 + self.dice.below(5) };
+        // Transactions lie on every path and are let pass more often; an index is written once or twice in a life.
+        let passes = match point.split_once('.') {
+            Some(("tx", _)) => 1 + self.dice.below(40),
+            Some(("index", _)) => 1,
+            _ => 1 + self.dice.below(5),
+        };
         let at_point = self.dice.below(3) > 0;
         let home = self.home.clone();
         let home = if at_point { home.with("DIA_FAILPOINT", &format!("{point}:{passes}")) } else { home };
@@ -141,7 +147,8 @@ impl Run {
             client
         });
         let random = Duration::from_millis(100 + self.dice.below(3_000));
-        let deadline = Instant::now() + if at_point { PATIENCE } else { random };
+        let patience = if point.starts_with("index.") { INDEX_PATIENCE } else { PATIENCE };
+        let deadline = Instant::now() + if at_point { patience } else { random };
         while Instant::now() < deadline && !server.has_ended() {
             sleep(Duration::from_millis(20)).await;
         }
