@@ -75,7 +75,7 @@ pub enum ChatStep {
         /// What happened and what to do next.
         message: String,
     },
-    /// The user stopped it; what was written is kept.
+    /// The user stopped it; no answer is kept.
     Cancelled,
 }
 
