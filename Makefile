@@ -3,7 +3,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 DEMO_DIR ?= bench/sample
 KILLS ?= 50
+SEED ?= 1
 SET ?=
+DIR ?= $(DEMO_DIR)
+PEERS ?=
+SECONDS ?= 60
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -18,14 +22,16 @@ setup:  ## install what the tests need
 
 lint:  ## fmt, clippy with the house lints, docs
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked --quiet
 
-test: setup  ## every test, the lints, and the crash harness with 50 kills
+test: setup  ## every test, the lints, and the crash harness with 50 kills and a full disk
 	cargo build --workspace --all-targets --locked
 	cargo test --workspace --locked --no-fail-fast
 	$(MAKE) lint
 	$(MAKE) crash KILLS=$(KILLS)
+	$(MAKE) crash-full-disk
 	$(MAKE) demo
 
 demo:  ## a fresh server, the walk of the README over DEMO_DIR, one JSON object as the last line
@@ -33,19 +39,46 @@ demo:  ## a fresh server, the walk of the README over DEMO_DIR, one JSON object 
 	cargo build --workspace --all-targets --locked
 	@"$$(scripts/target)/debug/dia-demo" "$(DEMO_DIR)"
 
-crash:  ## kill the server KILLS times while it ingests, check the invariants
+crash:  ## kill the server KILLS times while it ingests, answers, rebuilds and purges; check the invariants
 	@scripts/setup run
 	cargo build --workspace --all-targets --locked
-	@"$$(scripts/target)/debug/dia-crash" --kills $(KILLS)
+	@"$$(scripts/target)/debug/dia-crash" --kills $(KILLS) --seed $(SEED)
+
+crash-full-disk:  ## let the disk run full under the server; no false promise, and it resumes by itself
+	@scripts/setup test
+	cargo build --workspace --all-targets --locked
+	@"$$(scripts/target)/debug/dia-crash" --full-disk
+
+fuzz:  ## look for inputs that break the parsers for SECONDS (60) in all
+	@scripts/setup fuzz
+	@fuzz/run $(SECONDS)
 
 bench-queue:  ## CPU per job beside a plain loop
 	@scripts/setup test
-	cargo run --release --locked --package workers --example bench_queue
+	cargo build --release --locked --workspace --bins --examples
+	@"$$(scripts/target)/release/examples/bench_queue"
 
 bench-retrieval:  ## score a retrieval set: make bench-retrieval SET=dir
 	@bench/retrieval/run "$(SET)"
 
+bench-answers:  ## score the chat's answers on a retrieval set with spans: make bench-answers SET=dir
+	@scripts/setup run
+	cargo build --release --locked --workspace --bins --examples
+	@bench/answers/run "$(SET)"
+
 bench-ingest:  ## documents per second, CPU and memory over a folder and over 10,000 e-mails
 	@bench/ingest/run
 
-.PHONY: help run setup lint test demo crash bench-queue bench-retrieval bench-ingest
+bench-extract:  ## CPU, memory, success and F1 by format over a folder: make bench-extract DIR=folder [PEERS=1]
+	@scripts/setup run
+	@PEERS="$(PEERS)" bench/extract/run "$(DIR)"
+
+identify:  ## name every file under DIR by its bytes; compare with extension and libmagic: make identify DIR=folder
+	@scripts/setup identify
+	cargo build --workspace --all-targets --locked
+	@"$$(scripts/target)/debug/examples/identify" "$(DIR)"
+
+bench-search:  ## search latency over 200,000 passages
+	@bench/search/run
+
+.PHONY: help run setup lint test demo crash crash-full-disk fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search

@@ -21,8 +21,6 @@ use tokio::sync::Semaphore;
 
 use crate::{Error, Result};
 
-/// Bytes of decrypted index blocks kept, over all databases.
-const CACHE_BYTES: usize = 48 << 20;
 /// Generations kept open; the one not asked for the longest goes first.
 const MOST_OPEN: usize = 64;
 /// How long a search waits for its turn.
@@ -59,18 +57,13 @@ impl fmt::Debug for Readers {
     }
 }
 
-impl Default for Readers {
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self {
-            cache: BlockCache::new(CACHE_BYTES),
-            open: Mutex::default(),
-            turns: Arc::new(Semaphore::new(cores.max(2))),
-        }
-    }
-}
-
 impl Readers {
+    /// No generation open yet; decrypted blocks will be kept in `cache`.
+    pub fn new(cache: BlockCache) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self { cache, open: Mutex::default(), turns: Arc::new(Semaphore::new(cores.max(2))) }
+    }
+
     /// The live generation of a database found with [`domain::access::Action::ReadDocuments`]; `None` before the first.
     pub async fn source(&self, tx: &mut Tx, database: &Database) -> Result<Option<Source>> {
         if database.generation == 0 {
@@ -111,7 +104,7 @@ impl Readers {
             SourceState::Closed { generation, key, objects } => (generation, key, objects),
         };
         let files = IndexFiles::read_only(objects, key, generation.case, generation.manifest.files);
-        let reader = Reader::open(Arc::new(files), &generation.manifest.meta, &self.cache)?;
+        let reader = Reader::open(Arc::new(files), &generation.manifest.meta, &self.cache.of(source.database))?;
         self.keep(source.database, generation.number, reader.clone());
         Ok(reader)
     }

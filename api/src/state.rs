@@ -3,6 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
+use index::BlockCache;
 use metrics_exporter_prometheus::PrometheusHandle;
 use storage::Storage;
 use tokio_util::sync::CancellationToken;
@@ -33,10 +34,12 @@ pub struct State {
 }
 
 impl State {
-    /// Puts the door together. Fails only when the vault's signing key cannot be used.
+    /// Puts the door together; `cache` keeps decrypted blocks of indexes and is shared with whatever else reads them in this
+    /// process. Fails only when the vault's signing key cannot be used.
     pub fn new(
         storage: Storage,
         config: ApiConfig,
+        cache: BlockCache,
         metrics: Option<PrometheusHandle>,
         shutdown: CancellationToken,
     ) -> Result<Self, jsonwebtoken::errors::Error> {
@@ -44,7 +47,7 @@ impl State {
             tokens: Arc::new(Tokens::new(&storage.vault, config.access_token_minutes)?),
             passwords: Arc::new(Passwords::new(config.max_concurrent_password_hashes)),
             config: Arc::new(config),
-            readers: Arc::default(),
+            readers: Arc::new(Readers::new(cache)),
             storage,
             metrics,
             shutdown,

@@ -35,6 +35,9 @@ pub(crate) enum Command {
     /// Look after queues, on the data directory itself (also while dia serves).
     #[command(subcommand)]
     Queues(QueuesCommand),
+    /// Look after the list of files that are left out of every case (deNIST).
+    #[command(subcommand)]
+    KnownFiles(KnownFilesCommand),
     /// Read one document in a sandbox; dia runs this itself.
     #[command(hide = true)]
     ReadDocument,
@@ -91,14 +94,116 @@ pub(crate) enum QueuesCommand {
     List,
     /// Stop claiming from a queue; running jobs finish.
     Pause {
-        /// ingest, extract, index, chat or maintenance.
+        /// ingest, extract, ocr, index, relate, chat or maintenance.
         queue: String,
     },
     /// Claim from a queue again.
     Resume {
-        /// ingest, extract, index, chat or maintenance.
+        /// ingest, extract, ocr, index, relate, chat or maintenance.
         queue: String,
     },
+}
+
+/// `dia known-files …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum KnownFilesCommand {
+    /// Make the sorted file out of lists: the NSRL's text or CSV, or one hash a line. It counts from the next start on.
+    Import {
+        /// Lists of MD5, SHA-1 or SHA-256 hashes in hexadecimal digits; of several in a line the strongest is taken.
+        #[arg(required = true)]
+        lists: Vec<PathBuf>,
+        /// File to make; what `workers.known_files` names when absent.
+        #[arg(long)]
+        into: Option<PathBuf>,
+    },
+}
+
+/// `dia exceptions …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExceptionsCommand {
+    /// Try exceptions again; a document named with --document also when it was ignored.
+    Retry {
+        /// The database's id.
+        database: String,
+        #[command(flatten)]
+        chosen: Chosen,
+    },
+    /// Set exceptions aside with a note; they count as excluded until they are retried by --document.
+    Ignore {
+        /// The database's id.
+        database: String,
+        /// Why.
+        #[arg(long)]
+        note: String,
+        #[command(flatten)]
+        chosen: Chosen,
+    },
+    /// Replace the file of a document; the former one is kept as a version.
+    Replace {
+        /// The document's id.
+        document: String,
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[arg(long)]
+        note: Option<String>,
+    },
+}
+
+/// Which exceptions; all of the database when nothing is named.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Chosen {
+    /// Only of this category, such as encrypted.
+    #[arg(long)]
+    pub(crate) category: Option<String>,
+    /// Only this document.
+    #[arg(long)]
+    pub(crate) document: Option<String>,
+    /// Only of this batch.
+    #[arg(long)]
+    pub(crate) batch: Option<String>,
+}
+
+/// `dia passwords …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum PasswordsCommand {
+    /// Keep passwords: one that is asked for, or one a line from stdin or a file. None is ever shown again.
+    Add {
+        #[command(flatten)]
+        whose: For,
+        /// File with one password a line (UTF-8).
+        #[arg(long)]
+        file: Option<PathBuf>,
+        /// Where they come from.
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// List what is kept: where each comes from and how often it fitted, never the password.
+    List {
+        /// The case's id.
+        #[arg(long)]
+        case: String,
+    },
+    /// Remove a password; what it opened stays open.
+    Remove {
+        /// The case's id.
+        #[arg(long)]
+        case: String,
+        /// The password's id, as `list` shows it.
+        password: String,
+    },
+}
+
+/// What passwords are for.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct For {
+    /// The case's id.
+    #[arg(long)]
+    pub(crate) case: Option<String>,
+    /// One protected document's id: kept for its case too, and tried at once.
+    #[arg(long)]
+    pub(crate) document: Option<String>,
 }
 
 /// Commands that speak to a server.
@@ -158,10 +263,27 @@ pub(crate) enum ClientCommand {
         /// The database's id.
         database: String,
     },
-    /// What could not be processed, and why.
+    /// What could not be processed, and why; and what to do about it.
+    #[command(args_conflicts_with_subcommands = true)]
     Exceptions {
         /// The database's id.
+        database: Option<String>,
+        /// What to do about them; without it they are listed.
+        #[command(subcommand)]
+        command: Option<ExceptionsCommand>,
+    },
+    /// Passwords that open the protected documents of a case: tried on what comes, and again on what could not be opened.
+    #[command(subcommand)]
+    Passwords(PasswordsCommand),
+    /// Read a batch again: what an older version or other settings read, and the exceptions they left.
+    Reprocess {
+        /// The database's id.
         database: String,
+        /// The batch's id.
+        batch: String,
+        /// Also what today's version with today's settings has read.
+        #[arg(long)]
+        all: bool,
     },
     /// Search a database.
     Search {

@@ -10,9 +10,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use domain::clock::Clock;
+use index::BlockCache;
 use storage::{Db, Storage, objects::Objects, pubsub::PubSub, queue::Bell, vault::Vault};
 
 use crate::config::Config;
+
+/// Bytes of decrypted index blocks that a process keeps, over all databases.
+const CACHE_BYTES: usize = 48 << 20;
 
 /// Opens (and on first use creates) everything durable that `config` names.
 pub(crate) async fn storage(config: &Config) -> Result<Storage> {
@@ -36,6 +40,11 @@ pub(crate) async fn storage(config: &Config) -> Result<Storage> {
     Ok(storage)
 }
 
+/// The one cache of decrypted index blocks; everything in this process that reads indexes shares it.
+pub(crate) fn cache() -> BlockCache {
+    BlockCache::new(CACHE_BYTES)
+}
+
 /// Takes the data directory for one serving process; held until the file is dropped.
 pub(crate) fn lock(config: &Config) -> Result<File> {
     let directory = config.directory()?;
@@ -47,6 +56,17 @@ pub(crate) fn lock(config: &Config) -> Result<File> {
         Err(TryLockError::WouldBlock) => bail!("another dia is already serving {}", directory.display()),
         Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("cannot lock {}", path.display())),
     }
+}
+
+/// Goes on at once with what a process that died left running, where it is certain that nobody runs anything: the rows are
+/// a file in the directory that `_lock` is held on, and only who holds it works the queues. On a PostgreSQL that others may
+/// share, what died is known by its silence: the leases run out.
+pub(crate) async fn succeed(storage: &Storage, _lock: &File) -> Result<()> {
+    if matches!(storage.db, Db::Sqlite { .. }) {
+        let jobs = storage::succession::succeed(storage).await.context("cannot take over what was left running")?;
+        tracing::info!(jobs, "took over what an earlier run left running");
+    }
+    Ok(())
 }
 
 /// Makes a directory only its owner can enter.

@@ -109,6 +109,7 @@ impl Config {
             path.map_or_else(|| "in the environment".to_owned(), |p| format!("in {} or the environment", p.display()))
         })?;
         config.api.check().map_err(anyhow::Error::msg).context("in [api]")?;
+        config.workers.check().map_err(anyhow::Error::msg).context("in [workers]")?;
         config.llm.check().map_err(anyhow::Error::msg).context("in [llm]")?;
         if config.pipeline.pdfium_library.is_none() {
             config.pipeline.pdfium_library = variable("DIA_PDFIUM_LIBRARY").map(PathBuf::from);

@@ -15,6 +15,10 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
 
+/// glibc keeps what an index writer freed in the arenas of its threads: 2.5 times the memory after indexing 40,000 passages.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // The reader child is a parser in a sandbox: no runtime, no configuration, no keys.
@@ -43,6 +47,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(command) => operator::config(&command, config),
         Command::Jobs(command) => operator::jobs(command, config::Config::load(config)?).await,
         Command::Queues(command) => operator::queues(command, config::Config::load(config)?).await,
+        Command::KnownFiles(command) => operator::known_files(command, &config::Config::load(config)?),
         Command::Client(command) => client::run(command, cli.server).await,
         Command::ReadDocument => anyhow::bail!("read-document is run by dia itself"),
     }

@@ -1,7 +1,9 @@
 //! `dia serve`: API and workers in one process, from the first start on an empty machine to a clean stop.
 
 use anyhow::{Context as _, Result};
+use index::BlockCache;
 use metrics_exporter_prometheus::PrometheusBuilder;
+use storage::known_files::KnownFiles;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -22,9 +24,10 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     if let Some(point) = variable("DIA_FAILPOINT") {
         storage::failpoint::arm(&point);
     }
-    let _lock = compose::lock(&config)?;
+    let lock = compose::lock(&config)?;
     let metrics = PrometheusBuilder::new().install_recorder().context("cannot start measuring")?;
     let storage = compose::storage(&config).await?;
+    compose::succeed(&storage, &lock).await?;
     let abandoned = storage.objects.clean_temporary().context("cannot clean the object store")?;
     tracing::info!(abandoned, "removed unfinished objects of an earlier run");
 
@@ -35,8 +38,9 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     let address = listener.local_addr()?;
     let code = storage::signup::ensure_setup_code(&storage).await.context("cannot make a setup code")?;
 
-    let running = Workers::start(storage.clone(), work(&config)?, &config.workers, shutdown.clone());
-    let state = api::State::new(storage.clone(), config.api.clone(), Some(metrics), shutdown.clone())?;
+    let cache = compose::cache();
+    let running = Workers::start(storage.clone(), work(&config, cache.clone())?, &config.workers, shutdown.clone());
+    let state = api::State::new(storage.clone(), config.api.clone(), cache, Some(metrics), shutdown.clone())?;
     out::line(&format!("dia listens on http://{address}"));
     out::line(&format!("the API's reference: http://{address}/api/v1/reference"));
     if let Some(code) = code {
@@ -54,10 +58,14 @@ pub(crate) async fn run(config: Config) -> Result<()> {
 }
 
 /// What the jobs work with: documents are read by this same program in a child of its own.
-fn work(config: &Config) -> Result<WorkContext> {
+fn work(config: &Config, cache: BlockCache) -> Result<WorkContext> {
     let program = std::env::current_exe().context("cannot find the program's own file")?;
     let reader = pipeline::Reader::new(config.pipeline.clone(), program, vec!["read-document".to_owned()]);
-    Ok(WorkContext { reader, config: config.workers.clone(), llm: config.llm.clone() })
+    let known_files = match config.workers.known_files.as_path() {
+        unset if unset.as_os_str().is_empty() => None,
+        path => Some(KnownFiles::open(path).with_context(|| format!("cannot open {}", path.display()))?),
+    };
+    Ok(WorkContext { reader, config: config.workers.clone(), known_files, llm: config.llm.clone(), cache })
 }
 
 /// Cancelled by SIGINT (Ctrl-C) or SIGTERM.

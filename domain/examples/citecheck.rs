@@ -99,38 +99,9 @@ fn load(dir: &Path) -> Result<Vec<Sample>, Box<dyn Error>> {
     Ok(samples)
 }
 
-const NUMBER_WORDS: [&str; 30] = [
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-    "thirty",
-    "forty",
-    "fifty",
-    "sixty",
-    "seventy",
-    "eighty",
-    "ninety",
-    "hundred",
-    "thousand",
-    "million",
-];
+/// Numbers in words, by a list of its own: what is measured must not share it.
+const NUMBER_WORDS: &str = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen \
+    fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million";
 
 /// Same meaning, other spelling: `thirty (30)` → `30`, `shall` → `must`, curly quotes, one space, a lead-in.
 fn reworded(sentence: &str) -> String {
@@ -142,10 +113,9 @@ fn reworded(sentence: &str) -> String {
             && digits.bytes().all(|b| b.is_ascii_digit())
             && word.ends_with(')')
         {
-            while words
-                .last()
-                .is_some_and(|word| word.split('-').all(|part| NUMBER_WORDS.contains(&part.to_lowercase().as_str())))
-            {
+            while words.last().is_some_and(|word| {
+                word.split('-').all(|part| NUMBER_WORDS.split_whitespace().any(|word| part.eq_ignore_ascii_case(word)))
+            }) {
                 words.pop();
             }
             words.push(digits.to_owned());

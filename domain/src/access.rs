@@ -82,6 +82,8 @@ pub enum Action {
     ManageDatabase,
     /// Deliver files, cancel a batch, retry exceptions.
     Upload,
+    /// Add, list and remove the passwords kept for protected documents; nobody reads them back.
+    ManagePasswords,
     /// Read documents: list, text, original bytes, search.
     ReadDocuments,
     /// Delete documents.
@@ -94,13 +96,14 @@ pub enum Action {
 
 impl Action {
     /// All actions, for tests that enumerate them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SeeCase,
         Self::EditCase,
         Self::DeleteCase,
         Self::ManageMembers,
         Self::ManageDatabase,
         Self::Upload,
+        Self::ManagePasswords,
         Self::ReadDocuments,
         Self::DeleteDocuments,
         Self::Chat,
@@ -112,7 +115,7 @@ impl Action {
         match self {
             Self::SeeCase | Self::ReadAudit => CaseRole::Auditor,
             Self::ReadDocuments | Self::Chat => CaseRole::Reviewer,
-            Self::Upload => CaseRole::Paralegal,
+            Self::Upload | Self::ManagePasswords => CaseRole::Paralegal,
             Self::EditCase => CaseRole::Lawyer,
             Self::DeleteCase | Self::ManageMembers | Self::ManageDatabase | Self::DeleteDocuments => CaseRole::Manager,
         }
@@ -179,6 +182,7 @@ mod tests {
             (Action::ManageMembers, "nnnny"),
             (Action::ManageDatabase, "nnyyy"),
             (Action::Upload, "nnyyy"),
+            (Action::ManagePasswords, "nnyyy"),
             (Action::ReadDocuments, "nyyyy"),
             (Action::DeleteDocuments, "nnnny"),
             (Action::Chat, "nyyyy"),

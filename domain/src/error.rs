@@ -48,6 +48,7 @@ codes! {
     RequestTimeout = "request_timeout", 408, "the request took too long to arrive; send it again";
     Conflict = "conflict", 409, "the state of the thing does not allow this; read it again";
     EmailTaken = "email_taken", 409, "a user with this e-mail address exists";
+    Infected = "infected", 409, "the virus scanner found something in the file; its bytes are not handed out";
     IdempotencyMismatch = "idempotency_mismatch", 409, "this Idempotency-Key was used with another request; use a fresh key";
     IdempotencyInProgress = "idempotency_in_progress", 409, "a request with this Idempotency-Key is still running; wait and repeat it";
     TooLarge = "too_large", 413, "the body or file exceeds the configured limit";

@@ -80,8 +80,12 @@ ids! {
     BatchId,
     /// One file, or one item unpacked from a container.
     DocumentId,
+    /// One reading of a document.
+    ReadingId,
     /// Immutable encrypted bytes in the object store.
     BlobId,
+    /// One password kept for the protected documents of a case.
+    PasswordId,
     /// One unit of queued work.
     JobId,
     /// A published state of a database's index.

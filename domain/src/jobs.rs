@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::ids::{CaseId, DatabaseId, DocumentId, MessageId};
+use crate::{
+    clock::Timestamp,
+    ids::{BatchId, CaseId, DatabaseId, DocumentId, MessageId},
+};
 
 /// A named stream of work with its own workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -13,10 +16,14 @@ use crate::ids::{CaseId, DatabaseId, DocumentId, MessageId};
 pub enum Queue {
     /// Identify, unpack, deduplicate.
     Ingest,
-    /// Extract text, including OCR.
+    /// Extract text that documents carry.
     Extract,
+    /// Recognise the text of scans, which takes a thousand times longer and must not hold up the rest.
+    Ocr,
     /// Write and publish indexes.
     Index,
+    /// Find what documents of a case have to do with each other.
+    Relate,
     /// Answer questions.
     Chat,
     /// Housekeeping.
@@ -25,14 +32,17 @@ pub enum Queue {
 
 impl Queue {
     /// All queues.
-    pub const ALL: [Self; 5] = [Self::Ingest, Self::Extract, Self::Index, Self::Chat, Self::Maintenance];
+    pub const ALL: [Self; 7] =
+        [Self::Ingest, Self::Extract, Self::Ocr, Self::Index, Self::Relate, Self::Chat, Self::Maintenance];
 
     /// The name in rows, metrics and flags.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ingest => "ingest",
             Self::Extract => "extract",
+            Self::Ocr => "ocr",
             Self::Index => "index",
+            Self::Relate => "relate",
             Self::Chat => "chat",
             Self::Maintenance => "maintenance",
         }
@@ -120,7 +130,8 @@ impl Job for IngestDocument {
     }
 }
 
-/// Extract text, page boundaries and metadata of an ingested document.
+/// Extract text, page boundaries and metadata of an ingested document; one with scanned pages is handed over to
+/// [`RecogniseText`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtractText {
     /// The case.
@@ -132,6 +143,30 @@ pub struct ExtractText {
 impl Job for ExtractText {
     const KIND: &'static str = "extract_text";
     const QUEUE: Queue = Queue::Extract;
+
+    fn case(&self) -> Option<CaseId> {
+        Some(self.case)
+    }
+
+    fn document(&self) -> Option<DocumentId> {
+        Some(self.document)
+    }
+}
+
+/// What [`ExtractText`] does, for a document with pages that must be recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecogniseText {
+    /// The case.
+    pub case: CaseId,
+    /// The document.
+    pub document: DocumentId,
+}
+
+impl Job for RecogniseText {
+    const KIND: &'static str = "recognise_text";
+    const QUEUE: Queue = Queue::Ocr;
+    // Twenty thousand pages (the most that are recognised) take seven hours.
+    const POLICY: Policy = Policy { timeout: Duration::from_hours(12), ..Policy::DEFAULT };
 
     fn case(&self) -> Option<CaseId> {
         Some(self.case)
@@ -185,6 +220,80 @@ impl Job for ReindexDatabase {
 
     fn unique_key(&self) -> Option<String> {
         Some(format!("reindex_database:{}", self.database))
+    }
+}
+
+/// Find the threads and the near-duplicates among all documents of a case, once they have come to rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelateDocuments {
+    /// The case.
+    pub case: CaseId,
+    /// Since when it waits for the case to come to rest.
+    pub asked_at: Timestamp,
+}
+
+impl Job for RelateDocuments {
+    const KIND: &'static str = "relate_documents";
+    const QUEUE: Queue = Queue::Relate;
+    // Reading the conversations of a million messages for the first time takes hours; what is done is kept.
+    const POLICY: Policy = Policy { timeout: Duration::from_hours(12), ..Policy::DEFAULT };
+
+    fn case(&self) -> Option<CaseId> {
+        Some(self.case)
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("{}:{}", Self::KIND, self.case))
+    }
+}
+
+/// Send what another reader read, or failed to read, of a batch through the pipeline again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReprocessBatch {
+    /// The case.
+    pub case: CaseId,
+    /// The database.
+    pub database: DatabaseId,
+    /// The batch.
+    pub batch: BatchId,
+    /// Also what this reader read before `asked_at`.
+    pub all: bool,
+    /// When it was asked for.
+    pub asked_at: Timestamp,
+}
+
+impl Job for ReprocessBatch {
+    const KIND: &'static str = "reprocess_batch";
+    const QUEUE: Queue = Queue::Maintenance;
+
+    fn case(&self) -> Option<CaseId> {
+        Some(self.case)
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("{}:{}:{}", Self::KIND, self.batch, if self.all { "all" } else { "changed" }))
+    }
+}
+
+/// Try the passwords of a case on what no password of its bank has opened so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryProtected {
+    /// The case.
+    pub case: CaseId,
+}
+
+impl Job for RetryProtected {
+    const KIND: &'static str = "retry_protected";
+    const QUEUE: Queue = Queue::Ingest;
+    // It opens containers, one after the other.
+    const POLICY: Policy = Policy { timeout: Duration::from_hours(12), ..Policy::DEFAULT };
+
+    fn case(&self) -> Option<CaseId> {
+        Some(self.case)
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("{}:{}", Self::KIND, self.case))
     }
 }
 
@@ -268,11 +377,15 @@ impl Job for SweepJobs {
 }
 
 /// Every kind, for tests that enumerate them.
-pub const KINDS: [&str; 8] = [
+pub const KINDS: [&str; 12] = [
     IngestDocument::KIND,
     ExtractText::KIND,
+    RecogniseText::KIND,
     IndexDatabase::KIND,
     ReindexDatabase::KIND,
+    RelateDocuments::KIND,
+    ReprocessBatch::KIND,
+    RetryProtected::KIND,
     AnswerChat::KIND,
     PurgeCase::KIND,
     CollectGarbage::KIND,

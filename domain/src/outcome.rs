@@ -17,7 +17,7 @@ pub enum DocumentState {
     Indexed,
     /// A copy of a document already in the case; kept, not indexed again. Terminal.
     Duplicate,
-    /// Left out on purpose: cancelled, or on the operator's exclusion list. Terminal.
+    /// Left out on purpose; see [`Exclusion`]. Terminal.
     Excluded,
     /// Could not be fully processed; see the exception's category. Terminal.
     Exception,
@@ -59,6 +59,37 @@ impl DocumentState {
     }
 }
 
+/// Why a document was left out on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exclusion {
+    /// Its batch or its job was cancelled before it was finished.
+    Cancelled,
+    /// It was an exception that somebody set aside with a note.
+    Ignored,
+    /// The operator's list of known files names its bytes.
+    KnownFile,
+}
+
+impl Exclusion {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cancelled, Self::Ignored, Self::KnownFile];
+
+    /// The name in rows and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::Ignored => "ignored",
+            Self::KnownFile => "known_file",
+        }
+    }
+
+    /// The exclusion of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|exclusion| exclusion.name() == name)
+    }
+}
+
 macro_rules! categories {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $advice:literal;)+) => {
         /// Why a document, or a part of it, could not be processed.
@@ -94,7 +125,7 @@ categories! {
     /// Zero bytes.
     Empty = "empty", "the file has no content; ask the producing party for it again";
     /// A password is needed.
-    Encrypted = "encrypted", "the file is password-protected; obtain the password and upload an unprotected copy";
+    Encrypted = "encrypted", "the file is password-protected; add its password to the case and it is tried again by itself, or upload an unprotected copy";
     /// The bytes are not what the format demands.
     Corrupt = "corrupt", "the file is damaged or truncated; ask for a fresh copy";
     /// Identified, but no reader exists for the format.
@@ -113,10 +144,12 @@ categories! {
     Memory = "memory", "reading the file took more memory than allowed; raise the limit and retry";
     /// The reader was killed or crashed.
     Crashed = "crashed", "the reader failed on this file; retry once, then review the native file";
+    /// Infected, by the virus scanner's word. Never unpacked, read or handed out.
+    Virus = "virus", "the virus scanner found something; do not open the file, and ask for a clean copy";
     /// Text can only be had by OCR and none is installed.
     OcrUnavailable = "ocr_unavailable", "the document is an image and no OCR engine is installed; install tesseract and retry";
     /// Read, but without any text even after OCR.
-    NoText = "no_text", "no text could be found; review the image by eye";
+    NoText = "no_text", "no text could be found; look at the file itself";
     /// Part was read and part was not; the part read is searchable.
     Partial = "partial", "part of the document could not be read; see the warnings";
     /// The stored bytes no longer match their checksum or cannot be opened.
@@ -154,6 +187,10 @@ mod tests {
         for state in DocumentState::ALL {
             assert_eq!(DocumentState::parse(state.name()), Some(state));
             assert_eq!(serde_json::to_value(state).ok(), Some(state.name().into()));
+        }
+        for exclusion in Exclusion::ALL {
+            assert_eq!(Exclusion::parse(exclusion.name()), Some(exclusion));
+            assert_eq!(serde_json::to_value(exclusion).ok(), Some(exclusion.name().into()));
         }
         for category in Category::ALL {
             assert_eq!(Category::parse(category.name()), Some(*category));

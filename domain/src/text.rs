@@ -32,6 +32,9 @@ pub struct PageText {
     pub start: u32,
     /// Where it ends (exclusive).
     pub end: u32,
+    /// Where what stands beside the page's text begins (comments, tracked changes, form values, each a line that begins with
+    /// what it is in brackets), when there is any; it reaches to the page's end.
+    pub asides: Option<u32>,
     /// Where the text came from.
     pub source: PageSource,
     /// Width and height in points (1/72 inch), where the format has a page size.
@@ -64,6 +67,8 @@ pub struct Word {
     pub end: u32,
     /// Left, top, right, bottom in points from the top left corner of the page.
     pub bbox: [f32; 4],
+    /// How sure recognition is of the word, from 0 to 100; `None` where the file itself holds the text.
+    pub confidence: Option<u8>,
 }
 
 /// A heading: where it stands and how deep (1 is the outermost).
@@ -110,6 +115,9 @@ pub struct Metadata {
     pub bcc: Vec<String>,
     /// When a message was sent.
     pub sent_at: Option<Timestamp>,
+    /// When a message arrived in the mailbox it was taken from.
+    #[serde(default)]
+    pub received_at: Option<Timestamp>,
     /// When the file says it was created.
     pub created_at: Option<Timestamp>,
     /// When the file says it was last changed.
@@ -121,6 +129,17 @@ pub struct Metadata {
     /// References, oldest first, without angle brackets.
     #[serde(default)]
     pub references: Vec<String>,
+    /// Conversation-Index of a message (MS-OXOMSG 2.2.1.3), in hexadecimal digits: 22 bytes for the first message of a
+    /// conversation and 5 more for each reply.
+    #[serde(default)]
+    pub conversation_index: Option<String>,
+    /// EDRM Message Identification Hash of a message: MD5 of its Message-ID, 32 upper-case hexadecimal digits.
+    #[serde(default)]
+    pub message_hash: Option<String>,
+    /// Hash of what a message says (people, time, subject, body, attachments): SHA-256, 64 hexadecimal digits; equal for
+    /// copies that lost their Message-ID.
+    #[serde(default)]
+    pub content_hash: Option<String>,
     /// Anything else worth keeping, by its name in the format.
     #[serde(default)]
     pub extra: BTreeMap<String, String>,

@@ -21,7 +21,7 @@ use std::{
 };
 
 use domain::{
-    ids::{BatchId, DocumentId},
+    ids::{BatchId, DatabaseId, DocumentId},
     text::{Chunk, Metadata, PageText, Text, scalars},
 };
 use files::MemoryFiles;
@@ -70,7 +70,7 @@ fn main() -> Result<(), Failure> {
     }
     let generation = writer.commit()?;
     let indexed = started.elapsed();
-    let reader = Reader::open(Arc::new(files), &generation.meta, &BlockCache::new(64 << 20))?;
+    let reader = Reader::open(Arc::new(files), &generation.meta, &BlockCache::new(64 << 20).of(DatabaseId::new()))?;
     let names: HashMap<DocumentId, (&str, &Text)> =
         texts.iter().filter_map(|(doc_id, _, text)| Some((*ids.get(doc_id)?, (doc_id.as_str(), text)))).collect();
     let started = Instant::now();
@@ -124,6 +124,7 @@ fn add(writer: &mut Writer, id: DocumentId, name: &str, text: &Text, chunks: &[C
         path: name,
         media_type: "text/plain",
         custodian: None,
+        copy_custodians: &[],
         labels: &[],
         metadata: &Metadata::default(),
         pages: u32::try_from(text.pages.len())?,

@@ -33,6 +33,8 @@ pub struct Entry<'a> {
     pub media_type: &'a str,
     /// Whose papers these are.
     pub custodian: Option<&'a str>,
+    /// Who else had a copy that is not indexed by itself: it is found by their names too.
+    pub copy_custodians: &'a [String],
     /// Labels put on it by reviewers.
     pub labels: &'a [String],
     /// What the document says about itself.
@@ -111,7 +113,8 @@ impl Entry<'_> {
                 entry.add_text(fields.about, value);
             }
         }
-        if let Some(custodian) = self.custodian {
+        let others = self.copy_custodians.iter().map(String::as_str).filter(|other| Some(*other) != self.custodian);
+        for custodian in self.custodian.into_iter().chain(others) {
             entry.add_text(fields.custodian, custodian);
             entry.add_text(fields.exact_custodian, custodian);
         }

@@ -19,11 +19,11 @@ mod search;
 mod words;
 mod writer;
 
-pub use directory::BlockCache;
+pub use directory::{BlockCache, Blocks};
 pub use entry::Entry;
 pub use error::{Error, Result};
 pub use query::{Query, QueryError};
 pub use reader::Reader;
-pub use retrieve::{Passage, retrieve};
+pub use retrieve::{Passage, SoughtWord, retrieve, sought, stemmed};
 pub use search::{Facet, Facets, Highlight, Hit, Match, Scope, SearchRequest, SearchResults, Sort, search};
 pub use writer::{Generation, Writer};

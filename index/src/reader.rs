@@ -13,7 +13,7 @@ use tantivy::{
 
 use crate::{
     Error, Result,
-    directory::{BlockCache, SealedDirectory},
+    directory::{Blocks, SealedDirectory},
     schema::{CHUNK, DOCUMENT, Fields, schema},
     words::analyzers,
 };
@@ -46,10 +46,11 @@ pub(crate) struct Columns {
 }
 
 impl Reader {
-    /// Opens the generation that `meta` names. Decrypted blocks are kept in `cache`, which readers should share.
-    pub fn open(files: Arc<dyn SealedFiles>, meta: &[u8], cache: &BlockCache) -> Result<Self> {
+    /// Opens the generation that `meta` names. Decrypted blocks are kept in `blocks`, its database's part
+    /// of the one cache of the process.
+    pub fn open(files: Arc<dyn SealedFiles>, meta: &[u8], blocks: &Blocks) -> Result<Self> {
         let (schema, fields) = schema();
-        let mut index = Index::open(SealedDirectory::new(files, cache.clone(), Some(meta)))?;
+        let mut index = Index::open(SealedDirectory::new(files, blocks.clone(), Some(meta)))?;
         if index.schema() != schema {
             return Err(Error::Version);
         }

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
-use domain::{files::SealedFiles, ids::DocumentId};
+use domain::{
+    files::SealedFiles,
+    ids::{DatabaseId, DocumentId},
+};
 use tantivy::{
     Directory as _, Index, IndexSettings, IndexWriter, Opstamp, ReloadPolicy, Term, collector::Count,
     indexer::UserOperation, query::TermQuery, schema::IndexRecordOption,
@@ -50,7 +53,9 @@ impl Writer {
     /// segment is written (at least 16 MB per thread); `threads` index at the same time, 1 to 8.
     pub fn open(files: Arc<dyn SealedFiles>, meta: Option<&[u8]>, memory_bytes: usize, threads: usize) -> Result<Self> {
         let (schema, fields) = schema();
-        let directory = SealedDirectory::new(files.clone(), BlockCache::new(CACHE_BYTES), meta);
+        // A cache of its own: it reads one index, once.
+        let blocks = BlockCache::new(CACHE_BYTES).of(DatabaseId::new());
+        let directory = SealedDirectory::new(files.clone(), blocks, meta);
         let mut index = match meta {
             None => Index::create(directory.clone(), schema.clone(), IndexSettings::default())?,
             Some(_) => Index::open(directory.clone())?,

@@ -9,8 +9,6 @@ create table users (
     role text not null,
     is_active boolean not null,
     last_login bigint,
-    failed_login_attempts bigint not null default 0,
-    lockout_until bigint,
     created_at bigint not null,
     updated_at bigint not null
 );
@@ -88,6 +86,7 @@ create table databases (
     case_id uuid not null references cases (id),
     name text not null,
     description text not null,
+    deduplication text not null,
     generation bigint not null default 0,
     created_at bigint not null,
     updated_at bigint not null
@@ -161,7 +160,10 @@ create table documents (
     characters bigint,
     duplicate_of uuid,
     exception text,
-    reader text,
+    exclusion text,
+    version bigint not null default 1,
+    reader bytea,
+    in_index boolean not null default false,
     sealed_details bytea not null,
     created_at bigint not null,
     updated_at bigint not null,
@@ -176,13 +178,55 @@ create index documents_parent on documents (parent_id, ordinal);
 create index documents_batch on documents (batch_id, id);
 create index documents_duplicate on documents (duplicate_of);
 create index documents_deleted on documents (database_id) where deleted_at is not null;
+create index documents_in_index on documents (database_id, state) where in_index;
 
--- Which top-level document stands for a content in a database; copies of it are duplicates.
-create table contents (
-    database_id uuid not null references databases (id),
-    sha256 bytea not null,
+-- Bytes a document had before its file was replaced, numbered from 1; documents.version is the number of the present ones.
+create table versions (
     document_id uuid not null references documents (id),
-    primary key (database_id, sha256)
+    number bigint not null,
+    case_id uuid not null references cases (id),
+    original_blob uuid not null,
+    size bigint not null,
+    sha256 bytea not null,
+    format text,
+    exception text,
+    sealed_details bytea not null,
+    primary key (document_id, number)
+);
+
+-- What reads documents: a program's version with the settings that decide the text, named by their SHA-256.
+create table readers (
+    id bytea primary key,
+    tool text not null,
+    version text not null,
+    parameters jsonb not null,
+    created_at bigint not null
+);
+
+-- Every reading of a document: which bytes were read, by what, and the text that came of it, if one did.
+create table readings (
+    id uuid primary key,
+    case_id uuid not null references cases (id),
+    document_id uuid not null references documents (id),
+    version bigint not null,
+    input_sha256 bytea not null,
+    reader bytea not null references readers (id),
+    text_blob uuid,
+    text_sha256 bytea,
+    pages bigint,
+    characters bigint,
+    exception text,
+    created_at bigint not null
+);
+create index readings_document on readings (document_id, id);
+
+-- Which document stands for a content within a scope (a database, or a case); others of that content are its copies. The key
+-- is the SHA-256 of the bytes, or of what identifies a message.
+create table contents (
+    scope_id uuid not null,
+    content bytea not null,
+    document_id uuid not null references documents (id),
+    primary key (scope_id, content)
 );
 create index contents_document on contents (document_id);
 

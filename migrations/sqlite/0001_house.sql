@@ -9,8 +9,6 @@ create table users (
     role text not null,
     is_active BOOLEAN not null,
     last_login INTEGER,
-    failed_login_attempts INTEGER not null default 0,
-    lockout_until INTEGER,
     created_at INTEGER not null,
     updated_at INTEGER not null
 );
@@ -88,6 +86,7 @@ create table databases (
     case_id BLOB not null references cases (id),
     name text not null,
     description text not null,
+    deduplication text not null,
     generation INTEGER not null default 0,
     created_at INTEGER not null,
     updated_at INTEGER not null
@@ -161,7 +160,10 @@ create table documents (
     characters INTEGER,
     duplicate_of BLOB,
     exception text,
-    reader text,
+    exclusion text,
+    version INTEGER not null default 1,
+    reader BLOB,
+    in_index BOOLEAN not null default false,
     sealed_details BLOB not null,
     created_at INTEGER not null,
     updated_at INTEGER not null,
@@ -176,13 +178,55 @@ create index documents_parent on documents (parent_id, ordinal);
 create index documents_batch on documents (batch_id, id);
 create index documents_duplicate on documents (duplicate_of);
 create index documents_deleted on documents (database_id) where deleted_at is not null;
+create index documents_in_index on documents (database_id, state) where in_index;
 
--- Which top-level document stands for a content in a database; copies of it are duplicates.
-create table contents (
-    database_id BLOB not null references databases (id),
-    sha256 BLOB not null,
+-- Bytes a document had before its file was replaced, numbered from 1; documents.version is the number of the present ones.
+create table versions (
     document_id BLOB not null references documents (id),
-    primary key (database_id, sha256)
+    number INTEGER not null,
+    case_id BLOB not null references cases (id),
+    original_blob BLOB not null,
+    size INTEGER not null,
+    sha256 BLOB not null,
+    format text,
+    exception text,
+    sealed_details BLOB not null,
+    primary key (document_id, number)
+);
+
+-- What reads documents: a program's version with the settings that decide the text, named by their SHA-256.
+create table readers (
+    id BLOB primary key,
+    tool text not null,
+    version text not null,
+    parameters TEXT not null,
+    created_at INTEGER not null
+);
+
+-- Every reading of a document: which bytes were read, by what, and the text that came of it, if one did.
+create table readings (
+    id BLOB primary key,
+    case_id BLOB not null references cases (id),
+    document_id BLOB not null references documents (id),
+    version INTEGER not null,
+    input_sha256 BLOB not null,
+    reader BLOB not null references readers (id),
+    text_blob BLOB,
+    text_sha256 BLOB,
+    pages INTEGER,
+    characters INTEGER,
+    exception text,
+    created_at INTEGER not null
+);
+create index readings_document on readings (document_id, id);
+
+-- Which document stands for a content within a scope (a database, or a case); others of that content are its copies. The key
+-- is the SHA-256 of the bytes, or of what identifies a message.
+create table contents (
+    scope_id BLOB not null,
+    content BLOB not null,
+    document_id BLOB not null references documents (id),
+    primary key (scope_id, content)
 );
 create index contents_document on contents (document_id);
 

@@ -17,6 +17,8 @@ use domain::{
 
 use crate::{
     extract::{self, Engines, PageImage},
+    passwords::{KeyRing, Passwords},
+    reader::Extraction,
     sandbox::{self, Cell},
     settings::Settings,
     unpack,
@@ -53,7 +55,7 @@ fn serve() -> Result<(), Failure> {
     // Unbuffered, so that not one byte of the document is read before the door closes.
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let Request { task, settings } = wire::read_request(&mut input)?;
+    let Request { task, settings, passwords } = wire::read_request(&mut input)?;
     if let Task::Recognise { orientation, dpi } = task {
         return Err(become_tesseract(&settings, orientation, dpi));
     }
@@ -65,7 +67,7 @@ fn serve() -> Result<(), Failure> {
     let mut bytes = Vec::new();
     input.read_to_end(&mut bytes)?;
     let mut output = BufWriter::new(output);
-    let answer = on_a_deep_stack(|| guarded(|| perform(task, bytes, &settings, &engines, &mut output)))?;
+    let answer = on_a_deep_stack(|| guarded(|| perform(task, bytes, &settings, passwords, &engines, &mut output)))?;
     match answer {
         Ok(frame) => wire::write_frame(&mut output, &frame)?,
         Err(exception) => wire::write_frame(&mut output, &Frame::Failed(exception))?,
@@ -77,24 +79,26 @@ fn perform(
     task: Task,
     bytes: Vec<u8>,
     settings: &Settings,
+    passwords: Passwords,
     engines: &Engines,
     output: &mut (dyn Write + Send),
 ) -> Result<Frame, Exception> {
+    let keys = KeyRing::new(passwords);
     match task {
-        Task::Unpack(format) => {
-            unpack::members(format, bytes, &settings.limits, &mut |frame| wire::write_frame(output, frame))
-                .map(Frame::Unpacked)
-        }
+        Task::Unpack { format, name } => unpack::members(format, &name, bytes, &settings.limits, &keys, &mut |frame| {
+            wire::write_frame(output, frame)
+        })
+        .map(Frame::Unpacked),
         Task::Extract { format, name } => {
             let mut send = |image: PageImage| {
                 let head = ImageHead { page: image.page, width: image.width, height: image.height, dpi: image.dpi };
                 wire::write_frame(output, &Frame::Image(head))?;
                 wire::write_data(output, &image.grey)
             };
-            extract::document(format, &name, bytes, settings, engines, &mut send)
-                .map(|text| Frame::Text(Box::new(text)))
+            let text = extract::document(format, &name, bytes, settings, engines, &keys, &mut send)?;
+            Ok(Frame::Text(Box::new(Extraction { text, opened_with: keys.opened_with() })))
         }
-        Task::Probe(probe) => Ok(Frame::Text(Box::new(attempt(probe)))),
+        Task::Probe(probe) => Ok(Frame::Text(Box::new(Extraction { text: attempt(probe), ..Extraction::default() }))),
         Task::Recognise { .. } => Err(Exception::new(Category::Internal, "not a parser's task")),
     }
 }

@@ -3,7 +3,7 @@
 
 use domain::{
     outcome::Category,
-    text::{Heading, Metadata, PageSource, PageText, Text, Warning, Word},
+    text::{Heading, Metadata, PageSource, PageText, Text, Warning, Word, scalars},
 };
 
 use crate::limits::Limits;
@@ -17,6 +17,8 @@ pub(crate) struct Composer {
     max_pages: usize,
     truncated: bool,
     after_return: bool,
+    /// Where the current page starts, in bytes.
+    page_at: usize,
     pages: Vec<PageText>,
     headings: Vec<Heading>,
     warnings: Vec<Warning>,
@@ -34,6 +36,7 @@ impl Composer {
             max_pages: limits.max_pages as usize,
             truncated: false,
             after_return: false,
+            page_at: 0,
             pages: Vec::new(),
             headings: Vec::new(),
             warnings: Vec::new(),
@@ -61,6 +64,7 @@ impl Composer {
         }
         let number = u32::try_from(self.pages.len()).unwrap_or(u32::MAX).saturating_add(1);
         let (start, end) = (self.scalars, self.scalars);
+        self.page_at = self.text.len();
         self.pages.push(PageText { number, start, end, size, label, ..PageText::default() });
         true
     }
@@ -68,6 +72,45 @@ impl Composer {
     /// The number of the page being written, from 1; 0 before the first.
     pub(crate) fn page_number(&self) -> u32 {
         self.pages.last().map_or(0, |page| page.number)
+    }
+
+    /// True when no page has any text yet.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.text.trim().is_empty()
+    }
+
+    /// What follows on the current page stands beside its text: comments, changes, form values.
+    pub(crate) fn begin_asides(&mut self) {
+        self.end_line();
+        let at = self.begin_span();
+        if let Some(page) = self.pages.last_mut() {
+            page.asides.get_or_insert(at);
+        }
+    }
+
+    /// Marks the line of the current page that says `title` (or the two lines, or the line that says it after a number) as a
+    /// heading. White space and case may differ.
+    pub(crate) fn mark_heading(&mut self, level: u8, title: &str) {
+        let folded = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        let wanted = folded(title);
+        let Some(page) = self.pages.last().filter(|_| !wanted.is_empty()) else { return };
+        let mut at = page.start;
+        let mut previous: Option<(u32, String)> = None;
+        for line in self.text.get(self.page_at..).unwrap_or_default().split('\n') {
+            let end = at.saturating_add(scalars(line));
+            let said = folded(line);
+            let found = if said == wanted || said.ends_with(&wanted) && said.len() <= wanted.len().saturating_add(12) {
+                Some(at)
+            } else {
+                previous.filter(|(_, before)| format!("{before} {said}") == wanted).map(|(start, _)| start)
+            };
+            if let Some(start) = found {
+                self.headings.push(Heading { start, end, level: level.clamp(1, 9) });
+                return;
+            }
+            previous = Some((at, said));
+            at = end.saturating_add(1);
+        }
     }
 
     /// Says where the text of the current page comes from.
@@ -85,6 +128,7 @@ impl Composer {
             self.scalars = self.scalars.saturating_sub(1);
         }
         page.end = self.scalars;
+        page.asides = page.asides.filter(|asides| *asides < page.end);
         if page.end == page.start {
             page.source = PageSource::Empty;
         }
@@ -131,6 +175,11 @@ impl Composer {
         self.scalars
     }
 
+    /// The text pushed since `start`, where a span began.
+    pub(crate) fn since(&self, start: u32) -> &str {
+        domain::text::slice(&self.text, start..self.scalars).unwrap_or_default()
+    }
+
     /// Marks what was pushed since `start` as a heading.
     pub(crate) fn end_heading(&mut self, level: u8, start: u32) {
         if self.scalars > start {
@@ -146,7 +195,7 @@ impl Composer {
         if end > start
             && let Some(page) = self.pages.last_mut()
         {
-            page.words.push(Word { start, end, bbox });
+            page.words.push(Word { start, end, bbox, confidence: None });
         }
     }
 
@@ -169,7 +218,11 @@ impl Composer {
             end: moved(heading.end),
             ..*heading
         }));
+        let asides = page.asides.map(moved);
         self.append_words(text, &words);
+        if let Some(page) = self.pages.last_mut() {
+            page.asides = asides;
+        }
     }
 
     /// Appends clean text with `words` counted from its own start.
@@ -241,6 +294,9 @@ impl Composer {
             heading.end = heading.end.min(end);
         }
         self.headings.retain(|heading| heading.start < heading.end);
+        // Bookmarks may name the same line twice, and in any order.
+        self.headings.sort_by_key(|heading| (heading.start, heading.level));
+        self.headings.dedup_by_key(|heading| heading.start);
         Text {
             text: self.text,
             pages: self.pages,

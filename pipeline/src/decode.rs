@@ -26,7 +26,8 @@ pub(crate) fn text<'a>(bytes: &'a [u8], label: Option<&str>) -> Cow<'a, str> {
     declared.unwrap_or_else(|| guess(bytes)).decode_without_bom_handling(bytes).0
 }
 
-fn guess(bytes: &[u8]) -> &'static Encoding {
+/// The encoding that `bytes`, which are not UTF-8 as a whole, are most likely in.
+pub(crate) fn guess(bytes: &[u8]) -> &'static Encoding {
     let sample = bytes.get(..SAMPLE).unwrap_or(bytes);
     // A sample cut inside a character is still UTF-8.
     if let Err(error) = std::str::from_utf8(sample)

@@ -53,11 +53,11 @@ formats! {
     /// An Office file inside an encryption wrapper (MS-OFFCRYPTO).
     EncryptedOffice = "encrypted_office", "application/x-ole-storage", ["docx", "xlsx", "pptx", "xlsb", "docm", "xlsm", "pptm"];
     /// OpenDocument spreadsheet.
-    Ods = "ods", "application/vnd.oasis.opendocument.spreadsheet", ["ods", "ots"];
+    Ods = "ods", "application/vnd.oasis.opendocument.spreadsheet", ["ods", "ots", "fods"];
     /// OpenDocument text.
-    Odt = "odt", "application/vnd.oasis.opendocument.text", ["odt", "ott"];
+    Odt = "odt", "application/vnd.oasis.opendocument.text", ["odt", "ott", "fodt"];
     /// OpenDocument presentation.
-    Odp = "odp", "application/vnd.oasis.opendocument.presentation", ["odp", "otp"];
+    Odp = "odp", "application/vnd.oasis.opendocument.presentation", ["odp", "otp", "fodp"];
     /// Rich Text Format.
     Rtf = "rtf", "application/rtf", ["rtf", "doc"];
     /// Web page.
@@ -69,13 +69,21 @@ formats! {
     /// Comma or tab separated values.
     Csv = "csv", "text/csv", ["csv", "tsv"];
     /// Plain text.
-    Text = "text", "text/plain", ["txt", "text", "log", "json", "ics", "vcf", "asc", "ini", "yaml", "yml", "tex"];
+    Text = "text", "text/plain", ["txt", "text", "log", "json", "asc", "ini", "yaml", "yml", "tex"];
     /// E-mail message (RFC 5322).
     Eml = "eml", "message/rfc822", ["eml", "email", "mht", "mhtml"];
     /// Mailbox of messages (RFC 4155).
     Mbox = "mbox", "application/mbox", ["mbox", "mbx"];
     /// Outlook message.
     Msg = "msg", "application/vnd.ms-outlook", ["msg", "oft"];
+    /// Outlook message in transport (`winmail.dat`).
+    Tnef = "tnef", "application/ms-tnef", ["tnef"];
+    /// Signed or encrypted content (CMS), or a signature alone.
+    Pkcs7 = "pkcs7", "application/pkcs7-mime", ["p7m", "p7s", "p7c", "p7b"];
+    /// Calendar (iCalendar).
+    Ics = "ics", "text/calendar", ["ics", "ifb", "vcs"];
+    /// Business cards (vCard).
+    Vcf = "vcf", "text/vcard", ["vcf", "vcard"];
     /// Outlook store.
     Pst = "pst", "application/vnd.ms-outlook-pst", ["pst", "ost"];
     /// ZIP archive.
@@ -88,6 +96,10 @@ formats! {
     Gzip = "gzip", "application/gzip", ["gz", "tgz"];
     /// Bzip2.
     Bzip2 = "bzip2", "application/x-bzip2", ["bz2", "tbz2"];
+    /// XZ.
+    Xz = "xz", "application/x-xz", ["xz", "txz"];
+    /// Zstandard (RFC 8878).
+    Zstd = "zstd", "application/zstd", ["zst", "zstd", "tzst"];
     /// 7-Zip archive.
     SevenZip = "7z", "application/x-7z-compressed", ["7z"];
     /// RAR archive.
@@ -104,6 +116,28 @@ formats! {
     Bmp = "bmp", "image/bmp", ["bmp", "dib"];
     /// WebP image.
     Webp = "webp", "image/webp", ["webp"];
+    /// HEIF picture, as telephones take them (HEVC inside), or AVIF.
+    Heif = "heif", "image/heif", ["heic", "heif", "hif", "avif"];
+    /// `WordPerfect`.
+    WordPerfect = "wordperfect", "application/vnd.wordperfect", ["wpd", "wp", "wp5", "wp6"];
+    /// Any other archive, disk image or installation package.
+    Archive = "archive", "application/octet-stream", ["cab", "iso", "cpio", "lz", "lz4", "deb", "rpm", "ar"];
+    /// Any other picture.
+    Picture = "picture", "application/octet-stream", ["jp2", "psd", "ico", "djvu", "wmf", "emf", "jxl"];
+    /// Sound.
+    Audio = "audio", "application/octet-stream", ["mp3", "wav", "ogg", "flac", "m4a", "aac", "aiff", "amr", "opus", "mid", "wma"];
+    /// Moving pictures.
+    Video = "video", "application/octet-stream", ["mp4", "mov", "avi", "mkv", "webm", "wmv", "flv", "mpg", "mpeg", "m4v"];
+    /// Computer-aided design (DWG, DXF, STEP).
+    Cad = "cad", "application/octet-stream", ["dwg", "dxf", "step", "stp"];
+    /// Programs and their libraries.
+    Executable = "executable", "application/octet-stream", ["exe", "dll", "so", "class", "wasm", "dex"];
+    /// Typefaces.
+    Font = "font", "application/octet-stream", ["ttf", "otf", "ttc", "woff", "woff2"];
+    /// Databases (SQLite, Access).
+    Data = "data", "application/octet-stream", ["sqlite", "mdb", "accdb"];
+    /// Pages as programs for a printer.
+    PostScript = "postscript", "application/postscript", ["ps", "eps"];
     /// Some other compound file of Microsoft's kind.
     CompoundFile = "compound_file", "application/x-ole-storage", ["msi", "vsd", "pub", "mpp", "one"];
     /// Zero bytes.
@@ -120,28 +154,95 @@ impl Format {
 
     /// True when [`Reader::unpack`](crate::Reader::unpack) can give members.
     pub fn is_container(self) -> bool {
-        matches!(self, Self::Zip | Self::Eml | Self::Mbox)
+        matches!(
+            self,
+            Self::Zip
+                | Self::Tar
+                | Self::Gzip
+                | Self::Bzip2
+                | Self::Xz
+                | Self::Zstd
+                | Self::SevenZip
+                | Self::EncryptedOffice
+                | Self::Eml
+                | Self::Mbox
+                | Self::Msg
+                | Self::Pst
+                | Self::Tnef
+                | Self::Pkcs7
+                | Self::Pdf
+                | Self::Docx
+                | Self::Pptx
+                | Self::Xlsx
+                | Self::Xlsb
+        )
+    }
+
+    /// True when what its container is good for is mostly its own text: one that does not give up its members is read all
+    /// the same.
+    pub fn is_document(self) -> bool {
+        self.is_container() && !self.is_archive() && !self.is_mail_store()
     }
 
     /// True when [`Reader::extract`](crate::Reader::extract) has a reader for it.
     pub fn is_readable(self) -> bool {
         !matches!(
             self,
-            Self::EncryptedOffice
-                | Self::Odt
-                | Self::Odp
-                | Self::Rtf
-                | Self::Msg
-                | Self::Pst
-                | Self::Epub
-                | Self::Tar
-                | Self::Gzip
-                | Self::Bzip2
-                | Self::SevenZip
-                | Self::Rar
+            Self::Rar
+                | Self::Archive
+                | Self::Picture
+                | Self::Audio
+                | Self::Video
+                | Self::Cad
+                | Self::Executable
+                | Self::Font
+                | Self::Data
+                | Self::Heif
+                | Self::WordPerfect
+                | Self::PostScript
                 | Self::CompoundFile
                 | Self::Empty
                 | Self::Unknown
+        )
+    }
+
+    /// Why a format that is not readable has no reader, and what to do about it.
+    pub fn unsupported(self) -> String {
+        match self {
+            Self::Heif => "no reader for HEIF: its pictures are compressed with HEVC or AV1, which no freely licensed \
+                decoder reads here; convert it to JPEG"
+                .to_owned(),
+            Self::WordPerfect => "no reader for WordPerfect; convert it to PDF or DOCX".to_owned(),
+            Self::Rar | Self::Archive => {
+                "archives of this kind cannot be opened here; unpack it and upload what is in it".to_owned()
+            }
+            Self::Audio | Self::Video => "no reader for sound and moving pictures; listen to or watch it".to_owned(),
+            Self::Cad => "no reader for drawings; print it to PDF and upload that".to_owned(),
+            Self::PostScript => "no reader for PostScript; convert it to PDF and upload that".to_owned(),
+            Self::Executable => "a program, not a document".to_owned(),
+            Self::Font => "a typeface, not a document".to_owned(),
+            _ => format!("no reader for {}", self.media_type()),
+        }
+    }
+
+    /// True for a store of messages: not a document with attachments but a folder, so each message in it begins a family.
+    pub fn is_mail_store(self) -> bool {
+        matches!(self, Self::Mbox | Self::Pst)
+    }
+
+    /// True for files that only hold other files: each member stands for itself.
+    pub fn is_archive(self) -> bool {
+        matches!(
+            self,
+            Self::Zip
+                | Self::Tar
+                | Self::Gzip
+                | Self::Bzip2
+                | Self::Xz
+                | Self::Zstd
+                | Self::SevenZip
+                | Self::Rar
+                | Self::Archive
         )
     }
 
@@ -152,6 +253,17 @@ impl Format {
 
     /// True for formats that are text a person can read in an editor; their extensions say little.
     pub(crate) fn is_plain(self) -> bool {
-        matches!(self, Self::Text | Self::Csv | Self::Markdown | Self::Html | Self::Xml | Self::Eml | Self::Mbox)
+        matches!(
+            self,
+            Self::Text
+                | Self::Csv
+                | Self::Markdown
+                | Self::Html
+                | Self::Xml
+                | Self::Eml
+                | Self::Mbox
+                | Self::Ics
+                | Self::Vcf
+        )
     }
 }

@@ -24,16 +24,20 @@ pub struct Limits {
     pub max_text_bytes: u64,
     /// Largest image that is decoded or rendered, in pixels, judged by its header; larger is `too_large`. Default 100 million.
     pub max_pixels: u64,
-    /// Processor time of one reader process, in seconds; more ends as `timed_out`. Default 120.
+    /// Processor time of one reader process, in seconds, and one more for each page it renders for recognition; more ends
+    /// as `timed_out`. Default 120.
     pub cpu_seconds: u64,
     /// Wall-clock time spent waiting for one reader process, in seconds, without the time OCR takes and without the
     /// time spent storing its output; more ends as `timed_out`. Default 300.
     pub wall_seconds: u64,
     /// Address space of one reader process beyond `max_document_bytes`, in bytes; more ends as `memory`. Default 1 GiB.
     pub memory_bytes: u64,
+    /// Most rounds of hashing a password that a protected file may ask for; more ends as `too_large`. Office allows ten
+    /// million and asks for 100,000. Default 10 million.
+    pub max_key_rounds: u32,
     /// Wall-clock time OCR may spend on one page, in seconds; the page is left without text. Default 60.
     pub ocr_wall_seconds_per_page: u64,
-    /// Most pages of one document that are recognised; those beyond are left out with a warning. Default 2,000.
+    /// Most pages of one document that are recognised; those beyond are left out with a warning. Default 20,000.
     pub max_ocr_pages: u32,
 }
 
@@ -52,8 +56,16 @@ impl Default for Limits {
             cpu_seconds: 120,
             wall_seconds: 300,
             memory_bytes: 1 << 30,
+            max_key_rounds: 10_000_000,
             ocr_wall_seconds_per_page: 60,
-            max_ocr_pages: 2_000,
+            max_ocr_pages: 20_000,
         }
+    }
+}
+
+impl Limits {
+    /// Largest dictionary or window a decompressor may ask for: half of the memory; more ends as `memory`.
+    pub(crate) fn dictionary_bytes(&self) -> u64 {
+        self.memory_bytes / 2
     }
 }

@@ -186,19 +186,18 @@ fn parse(tsv: &str, head: &ImageHead, turn: Turn) -> Recognised {
         let number = |text: &str| text.parse::<f32>().unwrap_or(0.0);
         let (left, top) = (number(left), number(top));
         let bbox = turn.undo([left, top, left + number(wide), top + number(high)], width, height);
-        found.words.push(Word { start, end: scalars, bbox: bbox.map(|at| at * points) });
-        confidence += number(sure);
+        let sure = number(sure).clamp(0.0, 100.0);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 100")]
+        let rounded = sure.round() as u8;
+        found.words.push(Word { start, end: scalars, bbox: bbox.map(|at| at * points), confidence: Some(rounded) });
+        confidence += sure;
     }
     found.confidence = confidence / found.words.len().max(1) as f32;
     found
 }
 
 /// Puts recognised pages into their places, and judges a document that has no text at all.
-pub(crate) fn merge(
-    text: Text,
-    recognised: &BTreeMap<u32, Recognised>,
-    settings: &Settings,
-) -> Result<Text, ReadError> {
+pub(crate) fn merge(text: Text, recognised: BTreeMap<u32, Recognised>, settings: &Settings) -> Result<Text, ReadError> {
     let text = if recognised.is_empty() { text } else { rebuild(&text, recognised, settings) };
     if !text.text.trim().is_empty() {
         return Ok(text);
@@ -211,11 +210,38 @@ pub(crate) fn merge(
         Some(warning) if warning.category != Category::NoText => {
             Exception { page: warning.page, ..Exception::new(warning.category, warning.detail.clone()) }
         }
-        _ => Exception::new(Category::NoText, "no text was found"),
+        _ => match photograph(&text, settings) {
+            Some(photograph) => return Ok(photograph),
+            None => Exception::new(Category::NoText, "no text was found"),
+        },
     }))
 }
 
-fn rebuild(text: &Text, recognised: &BTreeMap<u32, Recognised>, settings: &Settings) -> Text {
+/// A picture without words that says when, where or with what it was taken is a photograph: what it says stands beside the
+/// text it does not have, so that it can be found.
+fn photograph(text: &Text, settings: &Settings) -> Option<Text> {
+    let metadata = &text.metadata;
+    let extra = |name: &str| metadata.extra.get(name).cloned();
+    let (camera, place) = (extra("camera"), extra("gps"));
+    if camera.is_none() && place.is_none() {
+        return None;
+    }
+    let taken = metadata.created_at.map(|at| format!("taken {}", at.rfc3339()));
+    let place = place.map(|place| format!("at {place}"));
+    let author = metadata.author.as_ref().map(|author| format!("by {author}"));
+    let said: Vec<String> = [taken, place, camera, author, extra("description")].into_iter().flatten().collect();
+    let mut composer = Composer::new(&settings.limits);
+    composer.metadata = metadata.clone();
+    let page = text.pages.first()?;
+    composer.begin_page(page.size, page.label.clone());
+    composer.warn(Category::NoText, Some(page.number), "no text was recognised on the page");
+    composer.begin_asides();
+    composer.push(&format!("[Photograph] {}", said.join("; ")));
+    Some(composer.finish())
+}
+
+/// Lets go of each recognised page once it is in its place: a long scan's words need not stand in memory twice.
+fn rebuild(text: &Text, mut recognised: BTreeMap<u32, Recognised>, settings: &Settings) -> Text {
     let mut composer = Composer::new(&settings.limits);
     composer.metadata = text.metadata.clone();
     for warning in &text.warnings {
@@ -226,7 +252,7 @@ fn rebuild(text: &Text, recognised: &BTreeMap<u32, Recognised>, settings: &Setti
             break;
         }
         let native = text.slice(page.start..page.end).unwrap_or_default();
-        let Some(found) = recognised.get(&page.number) else {
+        let Some(found) = recognised.remove(&page.number) else {
             composer.append(native, page, &text.headings);
             continue;
         };
@@ -242,6 +268,10 @@ fn rebuild(text: &Text, recognised: &BTreeMap<u32, Recognised>, settings: &Setti
         } else {
             composer.set_source(PageSource::Ocr);
             composer.append_words(&found.text, &found.words);
+            if let Some(asides) = page.asides.and_then(|at| text.slice(at..page.end)) {
+                composer.begin_asides();
+                composer.push(asides);
+            }
         }
     }
     composer.finish()
@@ -265,7 +295,8 @@ mod tests {
         let head = ImageHead { page: 1, width: 200, height: 100, dpi: 144 };
         let found = parse(TSV, &head, Turn::None);
         assert_eq!(found.text, "This grün\nline\n\nblock");
-        assert_eq!(found.words[1], Word { start: 5, end: 9, bbox: [35.0, 5.0, 55.0, 15.0] });
+        let second = Word { start: 5, end: 9, bbox: [35.0, 5.0, 55.0, 15.0], confidence: Some(70) };
+        assert_eq!(found.words[1], second);
         assert!((found.confidence - 80.0).abs() < 0.01);
     }
 

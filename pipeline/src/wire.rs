@@ -3,12 +3,14 @@
 
 use std::io::{self, Read, Write};
 
-use domain::{outcome::Exception, text::Text};
+use domain::outcome::Exception;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::{
     format::Format,
-    reader::{MemberHead, Unpacked},
+    passwords::Passwords,
+    reader::{Extraction, MemberHead, Unpacked},
     settings::Settings,
 };
 
@@ -20,12 +22,14 @@ const PIECE: usize = 256 << 10;
 pub(crate) struct Request {
     pub(crate) task: Task,
     pub(crate) settings: Settings,
+    /// What may open the document if it is protected.
+    pub(crate) passwords: Passwords,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Task {
     /// Send the members of a container.
-    Unpack(Format),
+    Unpack { format: Format, name: String },
     /// Send the text of a document.
     Extract { format: Format, name: String },
     /// Become tesseract: a grey image as PGM on stdin, TSV (or orientation) on stdout.
@@ -70,20 +74,25 @@ pub(crate) enum Frame {
     End,
     MemberFailed(Exception),
     Image(ImageHead),
-    Text(Box<Text>),
+    Text(Box<Extraction>),
     Unpacked(Unpacked),
     Failed(Exception),
 }
 
-/// Writes a request, length first.
+/// Room for a request without its passwords; a larger one is written as well.
+const REQUEST: usize = 8 << 10;
+
+/// Writes a request, length first. Its bytes are wiped: there may be passwords in them.
 pub(crate) fn write_request(output: &mut dyn Write, request: &Request) -> io::Result<()> {
-    let bytes = postcard::to_stdvec(request).map_err(io::Error::other)?;
+    // Enough room from the start, so that no copy is left behind by growing.
+    let room = Vec::with_capacity(request.passwords.size().saturating_mul(2).saturating_add(REQUEST));
+    let bytes = Zeroizing::new(postcard::to_extend(request, room).map_err(io::Error::other)?);
     let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
     output.write_all(&length.to_le_bytes())?;
     output.write_all(&bytes)
 }
 
-/// Reads a request and not one byte more.
+/// Reads a request and not one byte more. What it leaves in memory ends with the child.
 pub(crate) fn read_request(input: &mut dyn Read) -> io::Result<Request> {
     let mut length = [0; 4];
     input.read_exact(&mut length)?;

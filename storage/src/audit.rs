@@ -3,7 +3,10 @@
 
 use domain::{
     clock::Timestamp,
-    ids::{AuditId, BatchId, CaseId, ConversationId, DatabaseId, DocumentId, JobId, MessageId, SessionId, UserId},
+    ids::{
+        AuditId, BatchId, CaseId, ConversationId, DatabaseId, DocumentId, JobId, MessageId, PasswordId, SessionId,
+        UserId,
+    },
     jobs::Queue,
     outcome::Category,
     page::{Page, PageQuery},
@@ -80,7 +83,9 @@ events! {
     CaseUpdated { case: CaseId, fields: Vec<&'static str> } = "case.updated", "case", Some(case.uuid()), Some(case);
     /// A case was deleted.
     CaseDeleted { case: CaseId } = "case.deleted", "case", Some(case.uuid()), Some(case);
-    /// A deleted case's key was destroyed and its rows and bytes removed.
+    /// A deleted case's key was destroyed: nothing sealed under it opens ever again.
+    CaseKeyDestroyed { case: CaseId } = "case.key_destroyed", "case", Some(case.uuid()), Some(case);
+    /// A deleted case's rows and bytes were removed.
     CasePurged { case: CaseId } = "case.purged", "case", Some(case.uuid()), Some(case);
     /// A member was added or given another role.
     MemberSet { case: CaseId, user: UserId, role: &'static str } = "case.member_set", "case", Some(case.uuid()), Some(case);
@@ -106,12 +111,40 @@ events! {
     DocumentIngested { case: CaseId, document: DocumentId, members: Vec<(DocumentId, String)> } = "document.ingested", "document", Some(document.uuid()), Some(case);
     /// A document was found to be a copy.
     DocumentDuplicate { case: CaseId, document: DocumentId, duplicate_of: DocumentId } = "document.duplicate", "document", Some(document.uuid()), Some(case);
+    /// A document was left out because the operator's list of known files names its bytes.
+    DocumentKnownFile { case: CaseId, document: DocumentId } = "document.known_file", "document", Some(document.uuid()), Some(case);
     /// A document's text was extracted.
     DocumentExtracted { case: CaseId, document: DocumentId, reader: String, text_sha256: String } = "document.extracted", "document", Some(document.uuid()), Some(case);
     /// A document ended as an exception.
     DocumentException { case: CaseId, document: DocumentId, category: Category } = "document.exception", "document", Some(document.uuid()), Some(case);
     /// Exceptions were sent through the pipeline again.
     DocumentsRetried { case: CaseId, database: DatabaseId, documents: u64 } = "document.retried", "database", Some(database.uuid()), Some(case);
+    /// Exceptions were set aside with a note, which is sealed with each document.
+    DocumentsIgnored { case: CaseId, database: DatabaseId, documents: Vec<DocumentId> } = "document.ignored", "database", Some(database.uuid()), Some(case);
+    /// A password was added to the bank of its case.
+    PasswordAdded { case: CaseId, password: PasswordId } = "password.added", "password", Some(password.uuid()), Some(case);
+    /// A password that may have been in the bank before was supplied for one document.
+    PasswordSupplied { case: CaseId, document: DocumentId, password: PasswordId } = "password.supplied", "document", Some(document.uuid()), Some(case);
+    /// A password opened a document, or members of it.
+    PasswordUsed { case: CaseId, document: DocumentId, password: PasswordId } = "password.used", "document", Some(document.uuid()), Some(case);
+    /// A password was removed from the bank; what it opened stays open.
+    PasswordRemoved { case: CaseId, password: PasswordId } = "password.removed", "password", Some(password.uuid()), Some(case);
+    /// Protected documents of a case were sent through the pipeline again with the passwords there are now.
+    ProtectedRetried { case: CaseId, documents: u64 } = "document.protected_retried", "case", Some(case.uuid()), Some(case);
+    /// A container was opened again for members it had not given up; those that got their bytes now, each with its SHA-256.
+    MembersOpened { case: CaseId, document: DocumentId, members: Vec<(DocumentId, String)> } = "document.members_opened", "document", Some(document.uuid()), Some(case);
+    /// A document could not be read again; the text it had stands.
+    TextKept { case: CaseId, document: DocumentId, category: Category } = "document.text_kept", "document", Some(document.uuid()), Some(case);
+    /// A document's file was replaced; the former one is kept as a version.
+    DocumentReplaced { case: CaseId, document: DocumentId, version: u32, sha256: String } = "document.replaced", "document", Some(document.uuid()), Some(case);
+    /// The original bytes of one version of a document were downloaded.
+    VersionDownloaded { case: CaseId, document: DocumentId, version: u32 } = "document.version_downloaded", "document", Some(document.uuid()), Some(case);
+    /// Somebody asked for a batch to be read again.
+    ReprocessRequested { case: CaseId, batch: BatchId, all: bool } = "batch.reprocess_requested", "batch", Some(batch.uuid()), Some(case);
+    /// Documents of a batch were sent through the pipeline again.
+    BatchReprocessed { case: CaseId, batch: BatchId, documents: u64 } = "batch.reprocessed", "batch", Some(batch.uuid()), Some(case);
+    /// What documents of a case have to do with each other was found anew: threads, inclusive messages, near-duplicates.
+    DocumentsRelated { case: CaseId, changes: u64 } = "case.related", "case", Some(case.uuid()), Some(case);
     /// A document was deleted.
     DocumentDeleted { case: CaseId, document: DocumentId } = "document.deleted", "document", Some(document.uuid()), Some(case);
     /// A document's text was read.

@@ -5,7 +5,7 @@ use domain::{
     access::{Action, CaseRole, SystemAction, may, may_system},
     clock::Timestamp,
     events::{Event, Topic},
-    ids::{CaseId, UserId},
+    ids::{CaseId, DatabaseId, UserId},
     jobs::PurgeCase,
     page::{Page, PageQuery},
 };
@@ -16,6 +16,7 @@ use crate::{
     Error, Result, Tx,
     audit::Audit,
     db::{change, query},
+    leases,
 };
 
 /// The statuses a case can have.
@@ -227,6 +228,13 @@ impl Case {
     }
 }
 
+/// True once the case was deleted: only then may anything of it be purged.
+pub async fn is_deleted(tx: &mut Tx, case: CaseId) -> Result<bool> {
+    Ok(query!(tx, c => sqlx::query_scalar(
+        "select exists (select 1 from cases where id = $1 and deleted_at is not null)")
+        .bind(case.uuid()).fetch_one(c).await)?)
+}
+
 /// Destroys the key of a deleted case: nothing sealed under it opens ever again. `false` when it was gone already.
 pub async fn destroy_key(tx: &mut Tx, case: CaseId) -> Result<bool> {
     let destroyed = change!(tx, c => sqlx::query(
@@ -236,23 +244,49 @@ pub async fn destroy_key(tx: &mut Tx, case: CaseId) -> Result<bool> {
 }
 
 /// Removes the rows of a deleted case, children first; the case's own row stays as the record that it existed, without
-/// its title and description.
-pub async fn purge_rows(tx: &mut Tx, case: CaseId) -> Result<()> {
+/// its title and description. `false` when there was nothing left to remove.
+pub async fn purge_rows(tx: &mut Tx, case: CaseId) -> Result<bool> {
+    let mut removed = forget_leases(tx, case).await?;
     for statement in [
         "delete from context_items where case_id = $1",
         "delete from messages where case_id = $1",
         "delete from conversations where case_id = $1",
-        "delete from contents where database_id in (select id from databases where case_id = $1)",
+        "delete from contents where document_id in (select id from documents where case_id = $1)",
+        "delete from threads where case_id = $1",
+        "delete from relations where case_id = $1",
+        "delete from readings where case_id = $1",
+        "delete from versions where case_id = $1",
         "update documents set parent_id = null where case_id = $1",
         "delete from documents where case_id = $1",
+        "delete from passwords where case_id = $1",
         "delete from batches where case_id = $1",
         "delete from generations where case_id = $1",
         "delete from databases where case_id = $1",
         "delete from blobs where case_id = $1",
         "delete from case_members where case_id = $1",
-        "update cases set title = '', description = '' where id = $1 and deleted_at is not null",
+        "delete from jobs where lane = $1 and state = 'dead'",
+        "update cases set title = '', description = '' where id = $1 and deleted_at is not null and title <> ''",
     ] {
-        change!(tx, c => sqlx::query(statement).bind(case.uuid()).execute(c).await.map(drop))?;
+        removed +=
+            change!(tx, c => sqlx::query(statement).bind(case.uuid()).execute(c).await.map(|r| r.rows_affected()))?;
     }
-    tx.audit(Audit::CasePurged { case }).await
+    if removed == 0 {
+        return Ok(false);
+    }
+    tx.audit(Audit::CasePurged { case }).await?;
+    Ok(true)
+}
+
+/// Forgets who wrote the indexes of a deleted case. Whoever still believes to be writing one can publish nothing without
+/// the row.
+async fn forget_leases(tx: &mut Tx, case: CaseId) -> Result<u64> {
+    let databases: Vec<Uuid> = query!(tx, c => sqlx::query_scalar("select id from databases where case_id = $1")
+        .bind(case.uuid()).fetch_all(c).await)?;
+    let mut forgotten = 0;
+    for database in databases {
+        let name = leases::of_index(DatabaseId(database));
+        forgotten += change!(tx, c => sqlx::query("delete from leases where name = $1").bind(name).execute(c).await
+            .map(|r| r.rows_affected()))?;
+    }
+    Ok(forgotten)
 }

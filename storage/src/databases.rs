@@ -12,7 +12,7 @@ use domain::{
     outcome::DocumentState,
     page::{Page, PageQuery},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
@@ -21,6 +21,35 @@ use crate::{
     cases::{Case, permit, person},
     db::{change, query},
 };
+
+/// How far the search for copies of a document goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deduplication {
+    /// Copies within the database are suppressed.
+    #[default]
+    Database,
+    /// Copies of documents in any database of the case that searches so are suppressed.
+    Case,
+    /// Every document is indexed, copies too.
+    None,
+}
+
+impl Deduplication {
+    /// The name in rows and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Case => "case",
+            Self::None => "none",
+        }
+    }
+
+    /// The choice of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Database, Self::Case, Self::None].into_iter().find(|choice| choice.name() == name)
+    }
+}
 
 /// A database as the actor sees it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,6 +62,8 @@ pub struct Database {
     pub name: String,
     /// What it holds.
     pub description: String,
+    /// How far copies are looked for.
+    pub deduplication: Deduplication,
     /// Number of the published index generation; 0 before the first.
     pub generation: u64,
     /// Documents in it, deleted ones excepted.
@@ -53,6 +84,7 @@ struct Row {
     case_id: Uuid,
     name: String,
     description: String,
+    deduplication: String,
     generation: i64,
     file_count: i64,
     busy: bool,
@@ -68,6 +100,7 @@ impl From<Row> for Database {
             case_id: CaseId(row.case_id),
             name: row.name,
             description: row.description,
+            deduplication: Deduplication::parse(&row.deduplication).unwrap_or_default(),
             generation: unsigned(row.generation),
             file_count: unsigned(row.file_count),
             status: status(row.file_count > 0, row.busy),
@@ -106,7 +139,7 @@ impl Database {
     pub async fn find(tx: &mut Tx, id: DatabaseId, action: Action) -> Result<Self> {
         let user = person(tx);
         let row: Option<Row> = query!(tx, c => sqlx::query_as(
-            "select d.id, d.case_id, d.name, d.description, d.generation, m.role, d.created_at, d.updated_at,
+            "select d.id, d.case_id, d.name, d.description, d.deduplication, d.generation, m.role, d.created_at, d.updated_at,
              (select count(*) from documents f where f.database_id = d.id and f.deleted_at is null) as file_count,
              exists (select 1 from documents f where f.database_id = d.id and f.deleted_at is null
                and f.state in ('received', 'ingested', 'extracted')) as busy
@@ -124,7 +157,7 @@ impl Database {
         let before: Uuid = page.key()?.unwrap_or(Uuid::max());
         let user = person(tx);
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
-            "select d.id, d.case_id, d.name, d.description, d.generation, m.role, d.created_at, d.updated_at,
+            "select d.id, d.case_id, d.name, d.description, d.deduplication, d.generation, m.role, d.created_at, d.updated_at,
              (select count(*) from documents f where f.database_id = d.id and f.deleted_at is null) as file_count,
              exists (select 1 from documents f where f.database_id = d.id and f.deleted_at is null
                and f.state in ('received', 'ingested', 'extracted')) as busy
@@ -135,14 +168,21 @@ impl Database {
         Ok(Page::of(rows.into_iter().map(Self::from).collect(), limit, |database| database.id))
     }
 
-    /// Creates a database in `case`.
-    pub async fn create(tx: &mut Tx, case: &Case, name: &str, description: &str) -> Result<Self> {
+    /// Creates a database in `case`. How it deduplicates is chosen once: documents that came before would not follow.
+    pub async fn create(
+        tx: &mut Tx,
+        case: &Case,
+        name: &str,
+        description: &str,
+        deduplication: Deduplication,
+    ) -> Result<Self> {
         permit(tx, case.role, Action::ManageDatabase)?;
         check(name, description)?;
         let (id, now) = (DatabaseId::new(), tx.now());
         change!(tx, c => sqlx::query(
-            "insert into databases (id, case_id, name, description, created_at, updated_at) values ($1,$2,$3,$4,$5,$5)")
-            .bind(id.uuid()).bind(case.id.uuid()).bind(name).bind(description).bind(now.0).execute(c).await.map(drop))?;
+            "insert into databases (id, case_id, name, description, deduplication, created_at, updated_at)
+             values ($1,$2,$3,$4,$5,$6,$6)")
+            .bind(id.uuid()).bind(case.id.uuid()).bind(name).bind(description).bind(deduplication.name()).bind(now.0).execute(c).await.map(drop))?;
         tx.audit(Audit::DatabaseCreated { case: case.id, database: id }).await?;
         Self::find(tx, id, Action::SeeCase).await
     }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use domain::ids::DatabaseId;
+
 use crate::{
     Error, Result, Storage, Tx,
     db::{change, query},
@@ -17,6 +19,11 @@ pub struct Lease {
     pub holder: String,
     /// Rises with every change of hands.
     pub fence: i64,
+}
+
+/// The name of the lease under which a database's index is written.
+pub fn of_index(database: DatabaseId) -> String {
+    format!("index:{database}")
 }
 
 /// Takes the lease `name` for `span` if nobody else holds it; `None` when somebody does.

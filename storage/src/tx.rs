@@ -65,7 +65,12 @@ impl Storage {
     /// Begins a transaction of the queue's own machinery (claims, heartbeats, settlements), which leaves no audit event:
     /// what the jobs do is audited where they do it.
     pub(crate) async fn begin_machinery(&self) -> Result<Tx> {
-        let mut tx = self.begin(&Actor::system(Uuid::nil())).await?;
+        self.begin_machinery_for(&Actor::system(Uuid::nil())).await
+    }
+
+    /// The same in the name of whoever is behind a job.
+    pub(crate) async fn begin_machinery_for(&self, actor: &Actor) -> Result<Tx> {
+        let mut tx = self.begin(actor).await?;
         tx.audited = true;
         Ok(tx)
     }

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use domain::events::{Answer, Citation, Counts};
 use futures::{SinkExt as _, StreamExt as _};
+pub use reqwest::Method;
 use reqwest::{
-    Method, StatusCode,
+    RequestBuilder, StatusCode,
     multipart::{Form, Part},
 };
 use serde_json::{Value, json};
@@ -50,14 +51,26 @@ pub struct Received {
 pub struct Client {
     http: reqwest::Client,
     address: String,
+    email: String,
     token: String,
 }
 
 impl Client {
     /// Signs the first user up with the setup code, and in.
     pub async fn sign_up(address: &str, code: &str) -> Result<Self> {
-        let mut client = Self { http: http()?, address: address.to_owned(), token: String::new() };
-        let fields = json!({ "code": code, "email": EMAIL, "name": "First User", "password": PASSWORD });
+        Self::sign_up_as(address, code, EMAIL).await
+    }
+
+    /// Invites somebody, who becomes a member of dia and of no case; signs them up and in.
+    pub async fn invite(&self, email: &str) -> Result<Self> {
+        let invitation = self.post("/auth/invitations", &json!({ "role": "member" })).await?;
+        Self::sign_up_as(&self.address, &text(&invitation, "code")?, email).await
+    }
+
+    async fn sign_up_as(address: &str, code: &str, email: &str) -> Result<Self> {
+        let mut client =
+            Self { http: http()?, address: address.to_owned(), email: email.to_owned(), token: String::new() };
+        let fields = json!({ "code": code, "email": email, "name": "A User", "password": PASSWORD });
         client.post("/auth/signup", &fields).await?;
         client.sign_in().await?;
         Ok(client)
@@ -71,21 +84,65 @@ impl Client {
 
     /// Signs in; tokens last 15 minutes.
     pub async fn sign_in(&mut self) -> Result<()> {
-        let tokens = self.post("/auth/login", &json!({ "email": EMAIL, "password": PASSWORD })).await?;
+        let tokens = self.post("/auth/login", &json!({ "email": self.email, "password": PASSWORD })).await?;
         self.token = text(&tokens, "access_token")?;
+        Ok(())
+    }
+
+    /// Signs in again where the token is no longer good.
+    pub async fn stay_signed_in(&mut self) -> Result<()> {
+        if self.get("/auth/me").await.is_err() {
+            self.sign_in().await?;
+        }
         Ok(())
     }
 
     /// POST of JSON under a fresh Idempotency-Key.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        let key = domain::ids::fresh().to_string();
-        let request = self.http.request(Method::POST, self.url(path)).header("Idempotency-Key", key).json(body);
-        answer(request.bearer_auth(&self.token).send().await?).await
+        self.post_once(path, &domain::ids::fresh().to_string(), body).await
+    }
+
+    /// POST of JSON under `key`: repeated with the same key it is the same request.
+    pub async fn post_once(&self, path: &str, key: &str, body: &Value) -> Result<Value> {
+        answer(self.request(Method::POST, path).header("Idempotency-Key", key).json(body).send().await?).await
+    }
+
+    /// DELETE.
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        answer(self.request(Method::DELETE, path).send().await?).await.map(drop)
+    }
+
+    /// Whatever the server says to a request: its status and body, refusals included.
+    pub async fn knock(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Vec<u8>)> {
+        let mut request = self.request(method, path).header("Idempotency-Key", domain::ids::fresh().to_string());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await?;
+        Ok((response.status(), response.bytes().await?.to_vec()))
     }
 
     /// GET.
     pub async fn get(&self, path: &str) -> Result<Value> {
-        answer(self.http.get(self.url(path)).bearer_auth(&self.token).send().await?).await
+        answer(self.request(Method::GET, path).send().await?).await
+    }
+
+    /// The items of every page of a list.
+    pub async fn list(&self, path: &str) -> Result<Vec<Value>> {
+        let (mut items, mut cursor) = (Vec::new(), String::new());
+        let joint = if path.contains('?') { '&' } else { '?' };
+        loop {
+            let page = self.get(&format!("{path}{joint}limit=500{cursor}")).await?;
+            items.extend(page["items"].as_array().cloned().context("a list answers with items")?);
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(items),
+            }
+        }
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, self.url(path)).bearer_auth(&self.token)
     }
 
     fn url(&self, path: &str) -> String {
@@ -94,9 +151,15 @@ impl Client {
 
     /// Opens a case and a database in it; returns their ids.
     pub async fn open_database(&self) -> Result<(String, String)> {
-        let case = self.post("/cases", &json!({ "title": "Harness v. Binary" })).await?;
-        let case = text(&case, "id")?;
-        let database = self.post("/databases", &json!({ "case_id": case, "name": "Production 1" })).await?;
+        self.open_database_once(&domain::ids::fresh().to_string()).await
+    }
+
+    /// The same under `key`: repeated with the same key they are the same case and database.
+    pub async fn open_database_once(&self, key: &str) -> Result<(String, String)> {
+        let case = json!({ "title": "Harness v. Binary" });
+        let case = text(&self.post_once("/cases", &format!("{key}-case"), &case).await?, "id")?;
+        let database = json!({ "case_id": case, "name": "Production 1" });
+        let database = self.post_once("/databases", &format!("{key}-database"), &database).await?;
         Ok((case, text(&database, "id")?))
     }
 
@@ -158,15 +221,7 @@ impl Client {
 
     /// All documents of a database.
     pub async fn documents(&self, database: &str) -> Result<Vec<Value>> {
-        let (mut documents, mut cursor) = (Vec::new(), String::new());
-        loop {
-            let page = self.get(&format!("/databases/{database}/files?limit=500{cursor}")).await?;
-            documents.extend(page["items"].as_array().cloned().unwrap_or_default());
-            match page["next_cursor"].as_str() {
-                Some(next) => cursor = format!("&cursor={next}"),
-                None => return Ok(documents),
-            }
-        }
+        self.list(&format!("/databases/{database}/files")).await
     }
 
     /// A document's bytes as received.

@@ -11,7 +11,7 @@ pub mod plaintext;
 mod rows;
 mod server;
 
-pub use client::{Client, Received, Refused};
+pub use client::{Client, Method, Received, Refused};
 pub use matter::{Matter, new_case};
 pub use rows::{TestStorage, actor};
 pub use server::{Home, Server};

@@ -9,7 +9,7 @@ use storage::{
     Storage, Tx,
     batches::{Batch, BatchDetails},
     cases::{Case, NewCase},
-    databases::Database,
+    databases::{Database, Deduplication},
     documents::{self, Details, Document, Receipt},
     objects::{BlobKind, Stored},
 };
@@ -46,7 +46,7 @@ impl Matter {
         let owner = test.member().await;
         let mut tx = test.storage.begin(&owner).await.unwrap();
         let case = Case::create(&mut tx, &new_case("Acme v. Globex")).await.unwrap();
-        let database = Database::create(&mut tx, &case, "Production 1", "").await.unwrap();
+        let database = Database::create(&mut tx, &case, "Production 1", "", Deduplication::default()).await.unwrap();
         tx.commit().await.unwrap();
         Self { storage: test.storage.clone(), owner, case: case.id, database: database.id }
     }

@@ -1,6 +1,6 @@
 //! How much work this process does at once, and how patient it is; the `[workers]` section of the configuration file.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use domain::jobs::Queue;
 use serde::{Deserialize, Serialize};
@@ -9,14 +9,19 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkersConfig {
-    /// The queues this process works on. Default all: `ingest`, `extract`, `index`, `chat`, `maintenance`.
+    /// The queues this process works on. Default all: `ingest`, `extract`, `ocr`, `index`, `relate`, `chat`,
+    /// `maintenance`.
     pub queues: Vec<Queue>,
     /// Documents identified and unpacked at once. Default 2.
     pub ingest: usize,
     /// Documents read at once; each is a child process with one thread. 0 means one per core. Default 0.
     pub extract: usize,
+    /// Scans recognised at once, each page by page with one thread. 0 means one per core. Default 0.
+    pub ocr: usize,
     /// Indexes written at once; each takes `index_memory_megabytes`. Default 1.
     pub index: usize,
+    /// Cases whose conversations and near-duplicates are looked for at once; each takes about 500 bytes a document. Default 1.
+    pub relate: usize,
     /// Questions answered at once. Default 4.
     pub chat: usize,
     /// Housekeeping jobs run at once. Default 1.
@@ -36,9 +41,30 @@ pub struct WorkersConfig {
     /// How long an index step waits for documents still being read, in milliseconds, so that thousands of small steps
     /// become a few large ones. Default 2000.
     pub index_linger_milliseconds: u64,
-    /// How old an object that no row refers to must be before it is deleted, in hours; longer than the longest upload.
-    /// Default 24.
-    pub orphan_hours: u64,
+    /// Most passwords of a case's bank that are tried on one protected document: the newest for half of the places, then
+    /// those that opened the most. Default 200.
+    pub max_passwords_tried: u32,
+    /// How often it is looked whether a case has come to rest, so that its conversations and near-duplicates can be found, in
+    /// milliseconds. Default 5000.
+    pub relate_linger_milliseconds: u64,
+    /// How long a case may keep moving before its conversations and near-duplicates are found nevertheless, in seconds.
+    /// Default 600.
+    pub relate_patience_seconds: u64,
+    /// How alike two texts must be to be near-duplicates: the share of runs of three words that both have, in percent; 60 to
+    /// 100. Default 85.
+    pub near_duplicate_percent: u8,
+    /// Fewest words of a text that is compared with others. Default 20.
+    pub near_duplicate_words: u32,
+    /// The sorted file of known files that are left out (deNIST), made by `dia known-files import`. Default empty: none are.
+    pub known_files: PathBuf,
+    /// How often garbage is collected, in seconds. Default 3600.
+    pub collect_seconds: u64,
+    /// How old an object that no row refers to must be before it is deleted, in seconds; longer than the longest upload.
+    /// Default 86400.
+    pub orphan_seconds: u64,
+    /// How long the files of an index generation are kept after the next was published, in seconds; longer than the longest
+    /// search. Default 3600.
+    pub retired_seconds: u64,
 }
 
 impl Default for WorkersConfig {
@@ -47,7 +73,9 @@ impl Default for WorkersConfig {
             queues: Queue::ALL.to_vec(),
             ingest: 2,
             extract: 0,
+            ocr: 0,
             index: 1,
+            relate: 1,
             chat: 4,
             maintenance: 1,
             lease_seconds: 30,
@@ -57,7 +85,15 @@ impl Default for WorkersConfig {
             index_text_megabytes: 64,
             index_memory_megabytes: 64,
             index_linger_milliseconds: 2_000,
-            orphan_hours: 24,
+            max_passwords_tried: 200,
+            relate_linger_milliseconds: 5_000,
+            relate_patience_seconds: 600,
+            near_duplicate_percent: 85,
+            near_duplicate_words: 20,
+            known_files: PathBuf::new(),
+            collect_seconds: 3_600,
+            orphan_seconds: 86_400,
+            retired_seconds: 3_600,
         }
     }
 }
@@ -69,7 +105,10 @@ impl WorkersConfig {
             Queue::Ingest => self.ingest,
             Queue::Extract if self.extract == 0 => cores(),
             Queue::Extract => self.extract,
+            Queue::Ocr if self.ocr == 0 => cores(),
+            Queue::Ocr => self.ocr,
             Queue::Index => self.index,
+            Queue::Relate => self.relate,
             Queue::Chat => self.chat,
             Queue::Maintenance => self.maintenance,
         };
@@ -84,6 +123,20 @@ impl WorkersConfig {
     /// Longest time between two looks at a quiet queue.
     pub fn poll(&self) -> Duration {
         Duration::from_millis(self.poll_milliseconds.max(1))
+    }
+
+    /// Says what cannot be worked with.
+    pub fn check(&self) -> Result<(), &'static str> {
+        // Below that, the bands of `domain::similarity` miss too many.
+        if !(60..=100).contains(&self.near_duplicate_percent) {
+            return Err("near_duplicate_percent must be between 60 and 100");
+        }
+        Ok(())
+    }
+
+    /// How often garbage is collected.
+    pub fn collect(&self) -> Duration {
+        Duration::from_secs(self.collect_seconds.max(1))
     }
 
     /// How long running jobs may go on after the stop.
@@ -102,12 +155,29 @@ mod tests {
 
     #[test]
     fn nothing_stands_still_and_extraction_takes_the_cores() {
-        let none =
-            WorkersConfig { ingest: 0, extract: 0, index: 0, chat: 0, maintenance: 0, ..WorkersConfig::default() };
+        let none = WorkersConfig {
+            ingest: 0,
+            extract: 0,
+            ocr: 0,
+            index: 0,
+            relate: 0,
+            chat: 0,
+            maintenance: 0,
+            ..WorkersConfig::default()
+        };
         for queue in Queue::ALL {
             assert!(none.concurrency(queue) >= 1, "{queue:?}");
         }
         assert_eq!(none.concurrency(Queue::Extract), cores());
+        assert_eq!(none.concurrency(Queue::Ocr), cores());
+    }
+
+    #[test]
+    fn near_duplicates_are_as_alike_as_can_be_found() {
+        for (near_duplicate_percent, is_sound) in [(0, false), (59, false), (60, true), (100, true), (101, false)] {
+            let config = WorkersConfig { near_duplicate_percent, ..WorkersConfig::default() };
+            assert_eq!(config.check().is_ok(), is_sound, "{near_duplicate_percent}");
+        }
     }
 
     #[test]

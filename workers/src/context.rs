@@ -1,8 +1,11 @@
 //! What the jobs work with besides storage.
 
+use domain::provenance::Provenance;
+use index::BlockCache;
 use pipeline::Reader;
+use storage::known_files::KnownFiles;
 
-use crate::{config::WorkersConfig, llm::LlmConfig};
+use crate::{config::WorkersConfig, llm::LlmConfig, runner::JobError};
 
 /// Everything a job may need that is chosen at start.
 #[derive(Debug, Clone)]
@@ -11,6 +14,24 @@ pub struct Context {
     pub reader: Reader,
     /// Sizes and times.
     pub config: WorkersConfig,
+    /// Files that are left out, if the operator has a list of them.
+    pub known_files: Option<KnownFiles>,
     /// The model that writes answers, if there is one.
     pub llm: LlmConfig,
+    /// Decrypted blocks of indexes; the API of the same process shares it.
+    pub cache: BlockCache,
+}
+
+impl Context {
+    /// What reads documents here.
+    pub(crate) async fn provenance(&self) -> Result<Provenance, JobError> {
+        provenance(&self.reader).await
+    }
+}
+
+/// What a reader says of itself.
+pub(crate) async fn provenance(reader: &Reader) -> Result<Provenance, JobError> {
+    let reader = reader.clone();
+    let found = tokio::task::spawn_blocking(move || reader.provenance()).await?;
+    found.map_err(|error| JobError::retry(anyhow::Error::new(error).context("a reading engine cannot be examined")))
 }

@@ -2,6 +2,7 @@
 //! them; each job is one file in `jobs`; `schedule` is the one table of what happens by the clock.
 
 mod answer;
+mod clamd;
 mod config;
 mod context;
 pub mod jobs;
@@ -31,7 +32,7 @@ impl Workers {
         config: &WorkersConfig,
         shutdown: CancellationToken,
     ) -> JoinHandle<()> {
-        let schedule = tokio::spawn(schedule::run(storage.clone(), shutdown.clone()));
+        let schedule = tokio::spawn(schedule::run(storage.clone(), config.collect(), shutdown.clone()));
         let running = runner::start(storage, jobs::registry(context), config, shutdown);
         tokio::spawn(async move {
             let _both = tokio::join!(schedule, running);

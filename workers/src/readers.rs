@@ -11,8 +11,6 @@ use domain::ids::DatabaseId;
 use index::{BlockCache, Reader};
 use storage::{Storage, generations::Generation, objects::IndexFiles, vault::CaseKey};
 
-/// Bytes of decrypted index blocks kept, over all databases.
-const CACHE_BYTES: usize = 48 << 20;
 /// Databases kept open.
 const MOST_OPEN: usize = 64;
 
@@ -29,13 +27,12 @@ impl fmt::Debug for Readers {
     }
 }
 
-impl Default for Readers {
-    fn default() -> Self {
-        Self { cache: BlockCache::new(CACHE_BYTES), open: Arc::default() }
-    }
-}
-
 impl Readers {
+    /// No generation open yet; decrypted blocks will be kept in `cache`.
+    pub(crate) fn new(cache: BlockCache) -> Self {
+        Self { cache, open: Arc::default() }
+    }
+
     /// The reader of a generation. Blocks while it is opened.
     pub(crate) fn open(&self, storage: &Storage, key: &CaseKey, generation: Generation) -> index::Result<Reader> {
         let (database, number) = (generation.database, generation.number);
@@ -45,7 +42,7 @@ impl Readers {
         }
         let files =
             IndexFiles::read_only(storage.objects.clone(), key.clone(), generation.case, generation.manifest.files);
-        let reader = Reader::open(Arc::new(files), &generation.manifest.meta, &self.cache)?;
+        let reader = Reader::open(Arc::new(files), &generation.manifest.meta, &self.cache.of(database))?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.len() >= MOST_OPEN && !open.contains_key(&database) {
             open.clear();

@@ -7,16 +7,16 @@ use storage::{Storage, schedules};
 use tokio_util::sync::CancellationToken;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
-const COLLECT_EVERY: Duration = Duration::from_hours(1);
 /// How often the table is looked at.
 const TICK: Duration = Duration::from_secs(5);
 
-/// Fires what is due until the shutdown. Many processes may do this at once: a schedule fires once.
-pub(crate) async fn run(storage: Storage, shutdown: CancellationToken) {
+/// Fires what is due until the shutdown; garbage is collected every `collect_every`. Many processes may do this at once: a
+/// schedule fires once.
+pub(crate) async fn run(storage: Storage, collect_every: Duration, shutdown: CancellationToken) {
     let (mut sweep, mut collect) = (Due::now(), Due::now());
     loop {
         sweep.fire(&storage, &SweepJobs {}, SWEEP_EVERY).await;
-        collect.fire(&storage, &CollectGarbage {}, COLLECT_EVERY).await;
+        collect.fire(&storage, &CollectGarbage {}, collect_every).await;
         if shutdown.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
             return;
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use storage::{
     batches::{Batch, BatchDetails},
     databases::Database,
+    documents::reprocess,
 };
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -26,6 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<State> {
         .routes(routes!(read_batch))
         .routes(routes!(close_batch))
         .routes(routes!(cancel_batch))
+        .routes(routes!(reprocess_batch))
 }
 
 /// What is said about a delivery.
@@ -217,4 +219,33 @@ async fn cancel_batch(
     let excluded = batch.cancel(&mut tx).await?;
     tx.commit().await?;
     Ok(Json(CancelledBody { excluded }))
+}
+
+/// How much of a batch is read again.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReprocessFields {
+    /// Also what today's reader with today's settings has read already.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// Reads a delivery again: documents that an older version or other settings read, and exceptions that they left. What is
+/// indexed stays searchable with its earlier text until the new one is published; earlier texts are kept.
+#[utoipa::path(
+    post, path = "/databases/{id}/batches/{batch}/reprocess", tag = "batches", request_body = ReprocessFields,
+    params(("id" = Uuid, Path), ("batch" = Uuid, Path)), responses((status = 202, description = "asked for"))
+)]
+async fn reprocess_batch(
+    state: State,
+    user: CurrentUser,
+    Path((id, batch)): Path<(DatabaseId, BatchId)>,
+    Json(fields): Json<ReprocessFields>,
+) -> Result<StatusCode> {
+    let mut tx = state.storage.begin(&user.actor).await?;
+    let database = Database::find(&mut tx, id, Action::Upload).await?;
+    let batch = Batch::find(&mut tx, &database, batch).await?;
+    reprocess(&mut tx, &database, &batch, fields.all).await?;
+    tx.commit().await?;
+    Ok(StatusCode::ACCEPTED)
 }

@@ -47,6 +47,10 @@ pub struct Question {
     /// Pinned to the new conversation: answers draw on this database only.
     #[schema(value_type = Option<Uuid>)]
     pub database_id: Option<DatabaseId>,
+    /// Pinned to the new conversation: answers draw on these documents only; at most 200.
+    #[serde(default)]
+    #[schema(value_type = Vec<Uuid>, max_items = 200)]
+    pub document_ids: Vec<DocumentId>,
     /// 1 to 8,000 characters.
     pub message: String,
 }
@@ -229,11 +233,14 @@ async fn ask(state: State, user: CurrentUser, key: Idempotent, Json(question): J
     let request = key.request(&user.actor, &question)?;
     let mut tx = state.storage.begin(&user.actor).await?;
     let existing = match (question.conversation_id, question.case_id) {
-        (Some(id), None) if question.database_id.is_none() => {
+        (Some(id), None) if question.database_id.is_none() && question.document_ids.is_empty() => {
             Found::Conversation(Conversation::find(&mut tx, id).await?)
         }
         (None, Some(id)) => Found::Case(Case::find(&mut tx, id, Action::Chat).await?),
-        _ => return Err(Error::new(Code::Invalid, "give conversation_id, or case_id and perhaps database_id")),
+        _ => {
+            let message = "give conversation_id, or case_id and perhaps database_id or document_ids";
+            return Err(Error::new(Code::Invalid, message));
+        }
     };
     if let Some(answer) = kept(&mut tx, &request).await? {
         return Ok(answer);
@@ -244,6 +251,9 @@ async fn ask(state: State, user: CurrentUser, key: Idempotent, Json(question): J
             let conversation = Conversation::start(&mut tx, &case, &question.message).await?;
             if let Some(database) = question.database_id {
                 ContextItem::pin(&mut tx, &conversation, &Pin::Database(database)).await?;
+            }
+            for document in question.document_ids {
+                ContextItem::pin(&mut tx, &conversation, &Pin::Document(document, None)).await?;
             }
             conversation
         }

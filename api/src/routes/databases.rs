@@ -9,7 +9,10 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use storage::{cases::Case, databases::Database};
+use storage::{
+    cases::Case,
+    databases::{Database, Deduplication},
+};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -39,6 +42,10 @@ pub struct NewDatabaseFields {
     /// Up to 20,000 characters.
     #[serde(default)]
     pub description: String,
+    /// How far copies are looked for: `database` (the default), `case` or `none`. Chosen once.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub deduplication: Deduplication,
 }
 
 /// What can be changed of a database.
@@ -65,6 +72,9 @@ pub struct DatabaseBody {
     pub name: String,
     /// What it holds.
     pub description: String,
+    /// How far copies are looked for: `database`, `case` or `none`.
+    #[schema(value_type = String)]
+    pub deduplication: Deduplication,
     /// `empty`, `processing` or `ready`.
     pub status: &'static str,
     /// Documents in it.
@@ -84,6 +94,7 @@ impl From<Database> for DatabaseBody {
             case_id: database.case_id,
             name: database.name,
             description: database.description,
+            deduplication: database.deduplication,
             status: database.status,
             file_count: database.file_count,
             generation: database.generation,
@@ -218,7 +229,8 @@ async fn create_database(
     if let Some(answer) = kept(&mut tx, &request).await? {
         return Ok(answer);
     }
-    let database = Database::create(&mut tx, &case, &fields.name, &fields.description).await?;
+    let NewDatabaseFields { name, description, deduplication, .. } = &fields;
+    let database = Database::create(&mut tx, &case, name, description, *deduplication).await?;
     created(tx, &request, StatusCode::CREATED, &DatabaseBody::from(database)).await
 }
 

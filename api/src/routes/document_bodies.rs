@@ -1,13 +1,15 @@
 //! How a document and its text are shown.
 
 use domain::{
-    ids::{BatchId, CaseId, DatabaseId, DocumentId},
-    outcome::{Category, Exception},
+    ids::{BatchId, CaseId, DatabaseId, DocumentId, UserId},
+    outcome::{Category, DocumentState, Exception, Exclusion},
     text::{Metadata, PageSource, PageText, Text},
 };
 use serde::Serialize;
-use storage::documents::Document;
+use storage::documents::{Document, NearDuplicate, Reading};
 use utoipa::ToSchema;
+
+use super::versions::ReadingBody;
 
 /// A document: one file, or one item unpacked from a container.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -27,7 +29,7 @@ pub struct DocumentBody {
     /// The container it was unpacked from.
     #[schema(value_type = Option<Uuid>)]
     pub parent_id: Option<DocumentId>,
-    /// The outermost container of its family, or itself.
+    /// The document its family begins with: itself, the outermost container, or the message of a mail store.
     #[schema(value_type = Uuid)]
     pub family_id: DocumentId,
     /// Position in its container, from 0.
@@ -52,6 +54,8 @@ pub struct DocumentBody {
     pub size: u64,
     /// SHA-256 of the bytes as received, in hexadecimal.
     pub sha256: String,
+    /// Which of its versions this is: 1 for the file as received, more once it was replaced.
+    pub version: u32,
     /// Pages, once extracted.
     pub pages: Option<u32>,
     /// Characters of text, once extracted.
@@ -59,14 +63,84 @@ pub struct DocumentBody {
     /// The document this one is a copy of.
     #[schema(value_type = Option<Uuid>)]
     pub duplicate_of: Option<DocumentId>,
+    /// The thread it belongs to, named by its earliest message; of messages that are indexed.
+    #[schema(value_type = Option<Uuid>)]
+    pub thread_id: Option<DocumentId>,
+    /// The message it answers, or the nearest one before that which is here.
+    #[schema(value_type = Option<Uuid>)]
+    pub answers_id: Option<DocumentId>,
+    /// Whether a message says or brings something that no later message of its thread does.
+    pub inclusive: Option<bool>,
+    /// Its group of near-duplicates.
+    pub near_duplicate_group: Option<GroupBody>,
     /// Why it could not be fully processed.
     pub exception: Option<ExceptionBody>,
+    /// Why it was left out: `cancelled`, `ignored` or `known_file`.
+    pub exclusion: Option<&'static str>,
+    /// Who set its exception aside, and why.
+    pub ignored: Option<IgnoredExceptionBody>,
     /// When the file was last changed, as delivered (RFC 3339).
     pub file_modified_at: Option<String>,
     /// When it was received or unpacked (RFC 3339).
     pub created_at: String,
     /// When it last moved (RFC 3339).
     pub updated_at: String,
+}
+
+/// A group of near-duplicates, as one of them sees it.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct GroupBody {
+    /// Its longest document, which names it.
+    #[schema(value_type = Uuid)]
+    pub pivot_id: DocumentId,
+    /// How alike the document is to that one, in percent.
+    pub similarity: u8,
+}
+
+/// A message of a thread.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct MessageOfThreadBody {
+    /// The document; `answers_id` is its parent in the thread.
+    #[serde(flatten)]
+    pub document: DocumentBody,
+    /// When it was sent (RFC 3339).
+    pub sent_at: Option<String>,
+    /// Sender.
+    pub from: Option<String>,
+    /// Primary recipients.
+    pub to: Vec<String>,
+    /// Subject line.
+    pub subject: Option<String>,
+}
+
+impl From<Document> for MessageOfThreadBody {
+    fn from(document: Document) -> Self {
+        let metadata = document.details.metadata.clone();
+        Self {
+            sent_at: metadata.sent_at.map(domain::clock::Timestamp::rfc3339),
+            from: metadata.from,
+            to: metadata.to,
+            subject: metadata.subject,
+            document: document.into(),
+        }
+    }
+}
+
+/// A near-duplicate of a document.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct NearDuplicateBody {
+    /// The other document.
+    #[serde(flatten)]
+    pub document: DocumentBody,
+    /// How alike the two are, in percent: the share of runs of three words that both have. Estimated, with a standard error of
+    /// about three.
+    pub similarity: Option<u8>,
+}
+
+impl From<NearDuplicate> for NearDuplicateBody {
+    fn from(other: NearDuplicate) -> Self {
+        Self { similarity: other.similarity, document: other.document.into() }
+    }
 }
 
 /// Why a document could not be fully processed, and what to do about it.
@@ -84,9 +158,39 @@ pub struct ExceptionBody {
     pub member: Option<String>,
 }
 
+/// An exception that somebody set aside.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct IgnoredExceptionBody {
+    /// The reason, in that person's words.
+    pub note: String,
+    /// Who.
+    #[schema(value_type = Option<Uuid>)]
+    pub by: Option<UserId>,
+    /// When (RFC 3339).
+    pub at: String,
+    /// The exception it was.
+    pub exception: Option<ExceptionBody>,
+}
+
+impl IgnoredExceptionBody {
+    fn of(document: &Document) -> Option<Self> {
+        if document.exclusion != Some(Exclusion::Ignored) {
+            return None;
+        }
+        let ignored = document.details.ignored.clone()?;
+        let exception = ExceptionBody::known(document);
+        Some(Self { note: ignored.note, by: ignored.by, at: ignored.at.rfc3339(), exception })
+    }
+}
+
 impl ExceptionBody {
-    /// What is known: the sealed exception, or at least its category.
+    /// Why the document stands as an exception, if it does.
     pub(super) fn of(document: &Document) -> Option<Self> {
+        if document.state == DocumentState::Exception { Self::known(document) } else { None }
+    }
+
+    /// What is known: the sealed exception, or at least its category.
+    fn known(document: &Document) -> Option<Self> {
         let category = document.category?;
         let known = document.details.exception.clone().unwrap_or_else(|| Exception::new(category, ""));
         let Exception { category, detail, page, member } = known;
@@ -98,6 +202,8 @@ impl From<Document> for DocumentBody {
     fn from(document: Document) -> Self {
         Self {
             exception: ExceptionBody::of(&document),
+            exclusion: document.exclusion.map(Exclusion::name),
+            ignored: IgnoredExceptionBody::of(&document),
             id: document.id,
             case_id: document.case,
             database_id: document.database,
@@ -115,9 +221,17 @@ impl From<Document> for DocumentBody {
             media_type: document.media_type,
             size: document.size,
             sha256: hex::encode(document.sha256),
+            version: document.version,
             pages: document.pages,
             characters: document.characters,
             duplicate_of: document.duplicate_of,
+            thread_id: document.relation.thread,
+            answers_id: document.relation.answers,
+            inclusive: document.relation.inclusive,
+            near_duplicate_group: document
+                .relation
+                .group
+                .map(|(pivot_id, similarity)| GroupBody { pivot_id, similarity }),
             file_modified_at: document.details.file_modified_at.map(domain::clock::Timestamp::rfc3339),
             created_at: document.created_at.rfc3339(),
             updated_at: document.updated_at.rfc3339(),
@@ -152,14 +266,14 @@ pub struct DocumentDetail {
     pub extension_mismatch: bool,
     /// An inline part of a message, not an attachment.
     pub inline: bool,
-    /// What extracted the text: name and version.
-    pub reader: Option<String>,
+    /// What read it last: tool, version, parameters, and the hashes of the bytes and the text.
+    pub reading: Option<ReadingBody>,
     /// The first 200 documents unpacked from it, in order; the list of its family has all.
     pub children: Vec<DocumentBody>,
 }
 
 impl DocumentDetail {
-    pub(super) fn new(document: Document, children: Vec<Document>) -> Self {
+    pub(super) fn new(document: Document, children: Vec<Document>, reading: Option<Reading>) -> Self {
         let warnings = document.details.warnings.iter();
         Self {
             metadata: document.details.metadata.clone(),
@@ -168,7 +282,7 @@ impl DocumentDetail {
                 .collect(),
             extension_mismatch: document.details.extension_mismatch,
             inline: document.details.inline,
-            reader: document.reader.clone(),
+            reading: reading.map(ReadingBody::from),
             children: children.into_iter().map(DocumentBody::from).collect(),
             document: document.into(),
         }
@@ -224,6 +338,9 @@ pub struct WordBody {
     /// Left, top, right, bottom in points from the top left corner of the page.
     #[schema(value_type = Vec<f32>)]
     pub bbox: [f32; 4],
+    /// How sure recognition is of the word, from 0 to 100; absent where the file itself holds the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<u8>,
 }
 
 impl TextBody {
@@ -244,7 +361,12 @@ impl TextBody {
 
 impl TextPage {
     fn new(page: &PageText, boxes: bool) -> Self {
-        let words = page.words.iter().map(|word| WordBody { start: word.start, end: word.end, bbox: word.bbox });
+        let words = page.words.iter().map(|word| WordBody {
+            start: word.start,
+            end: word.end,
+            bbox: word.bbox,
+            confidence: word.confidence,
+        });
         Self {
             number: page.number,
             start: page.start,

@@ -9,8 +9,8 @@ use axum::{
 use domain::{
     access::Action,
     error::Code,
-    ids::{BatchId, CaseId, DatabaseId, DocumentId},
-    outcome::{Category, DocumentState},
+    ids::{BatchId, BlobId, CaseId, DatabaseId, DocumentId},
+    outcome::{Category, DocumentState, Exclusion},
     page::PageQuery,
     text::Text,
 };
@@ -26,11 +26,11 @@ use storage::{
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::document_bodies::{DocumentBody, DocumentDetail, TextBody};
+use super::document_bodies::{DocumentBody, DocumentDetail, MessageOfThreadBody, NearDuplicateBody, TextBody};
 use crate::{
     Error, Result, State,
     download::{attachment, range},
-    extract::{CurrentUser, Json, Path, Query},
+    extract::{CurrentUser, Json, PageParams, Path, Query},
     openapi::PageBody,
 };
 
@@ -42,6 +42,9 @@ pub(super) fn routes() -> OpenApiRouter<State> {
         .routes(routes!(list_database_files))
         .routes(routes!(list_case_files))
         .routes(routes!(read_document, delete_document))
+        .routes(routes!(list_copies))
+        .routes(routes!(list_thread))
+        .routes(routes!(list_near_duplicates))
         .routes(routes!(read_document_text))
         .routes(routes!(read_original))
 }
@@ -53,14 +56,24 @@ pub(super) fn routes() -> OpenApiRouter<State> {
 pub struct FileParams {
     /// Only in this state: `received`, `ingested`, `extracted`, `indexed`, `duplicate`, `excluded` or `exception`.
     state: Option<String>,
-    /// Only exceptions of this category.
+    /// Only exceptions of this category, ignored ones included.
     category: Option<String>,
+    /// Only left out for this reason: `cancelled`, `ignored` or `known_file`.
+    exclusion: Option<String>,
     /// Only of this batch.
     #[param(value_type = Option<Uuid>)]
     batch: Option<BatchId>,
     /// Only of this family: a container and everything unpacked from it.
     #[param(value_type = Option<Uuid>)]
     family: Option<DocumentId>,
+    /// Only messages of this thread, by its `thread_id`.
+    #[param(value_type = Option<Uuid>)]
+    thread: Option<DocumentId>,
+    /// Only of this group of near-duplicates, by its `pivot_id`.
+    #[param(value_type = Option<Uuid>)]
+    near_duplicate_group: Option<DocumentId>,
+    /// Only messages that are inclusive, or, with `false`, only those that are not.
+    inclusive: Option<bool>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
     /// Rows wanted, 1 to 500; 50 when absent.
@@ -76,7 +89,15 @@ impl FileParams {
             }
         };
         let category = self.category.as_deref().map(parse_category).transpose()?;
-        Ok(DocumentFilter { state, category, batch: self.batch, family: self.family })
+        let exclusion = match &self.exclusion {
+            None => None,
+            Some(name) => {
+                let known = Exclusion::parse(name);
+                Some(known.ok_or_else(|| Error::new(Code::BadRequest, "there is no such reason of exclusion"))?)
+            }
+        };
+        let Self { batch, family, thread, near_duplicate_group: group, inclusive, .. } = *self;
+        Ok(DocumentFilter { state, category, exclusion, batch, family, thread, group, inclusive })
     }
 
     fn page(self) -> PageQuery {
@@ -145,7 +166,59 @@ async fn read_document(state: State, user: CurrentUser, Path(id): Path<DocumentI
     tx.commit().await?;
     let mut tx = state.storage.read(&user.actor).await?;
     let children = document.children(&mut tx, CHILDREN).await?;
-    Ok(Json(DocumentDetail::new(document, children)))
+    let reading =
+        document.readings(&mut tx).await?.into_iter().rev().find(|reading| reading.version == document.version);
+    Ok(Json(DocumentDetail::new(document, children, reading)))
+}
+
+/// The copies a document stands for, oldest first: every custodian who had it and every path it lay at.
+#[utoipa::path(
+    get, path = "/documents/{id}/copies", tag = "documents", params(("id" = Uuid, Path), PageParams),
+    responses((status = 200, body = PageBody<DocumentBody>))
+)]
+async fn list_copies(
+    state: State,
+    user: CurrentUser,
+    Path(id): Path<DocumentId>,
+    Query(page): Query<PageParams>,
+) -> Result<Json<PageBody<DocumentBody>>> {
+    let mut tx = state.storage.read(&user.actor).await?;
+    let document = Document::find(&mut tx, id, Action::ReadDocuments).await?;
+    Ok(Json(document.copies(&mut tx, &page.into()).await?.into()))
+}
+
+/// The messages of the thread a message belongs to, in the order of time, across all databases of its case. Empty for a document
+/// that is no message, and until the case's threads are found.
+#[utoipa::path(
+    get, path = "/documents/{id}/thread", tag = "documents", params(("id" = Uuid, Path), PageParams),
+    responses((status = 200, body = PageBody<MessageOfThreadBody>))
+)]
+async fn list_thread(
+    state: State,
+    user: CurrentUser,
+    Path(id): Path<DocumentId>,
+    Query(page): Query<PageParams>,
+) -> Result<Json<PageBody<MessageOfThreadBody>>> {
+    let mut tx = state.storage.read(&user.actor).await?;
+    let document = Document::find(&mut tx, id, Action::ReadDocuments).await?;
+    Ok(Json(document.conversation(&mut tx, &page.into()).await?.into()))
+}
+
+/// The other documents of a document's group of near-duplicates, across all databases of its case, those most like the group's
+/// longest document first, each with how alike it is to this one.
+#[utoipa::path(
+    get, path = "/documents/{id}/near-duplicates", tag = "documents", params(("id" = Uuid, Path), PageParams),
+    responses((status = 200, body = PageBody<NearDuplicateBody>))
+)]
+async fn list_near_duplicates(
+    state: State,
+    user: CurrentUser,
+    Path(id): Path<DocumentId>,
+    Query(page): Query<PageParams>,
+) -> Result<Json<PageBody<NearDuplicateBody>>> {
+    let mut tx = state.storage.read(&user.actor).await?;
+    let document = Document::find(&mut tx, id, Action::ReadDocuments).await?;
+    Ok(Json(document.near_duplicates(&mut tx, &page.into()).await?.into()))
 }
 
 /// Deletes a document with everything unpacked from it, for ever.
@@ -183,7 +256,7 @@ async fn read_document_text(
 }
 
 /// Finds a document to read and leaves the trace, in one transaction that is not committed yet.
-async fn open(
+pub(super) async fn open(
     state: &State,
     user: &CurrentUser,
     id: DocumentId,
@@ -214,7 +287,7 @@ async fn text_of(tx: &mut Tx, document: Document) -> Result<impl FnOnce() -> Res
     Ok(move || Ok(read_text(&objects, &key, document.case, blob)?))
 }
 
-/// The bytes of a document exactly as they were received. Ranges are served.
+/// The bytes of a document exactly as they were received. Ranges are served. An infected file's bytes are not.
 #[utoipa::path(
     get, path = "/documents/{id}/original", tag = "documents",
     params(("id" = Uuid, Path), ("Range" = Option<String>, Header, description = "one range of bytes")),
@@ -229,15 +302,40 @@ async fn read_original(
     headers: HeaderMap,
     Path(id): Path<DocumentId>,
 ) -> Result<Response> {
-    let (document, mut tx) = open(&state, &user, id, |case| Audit::DocumentDownloaded { case, document: id }).await?;
-    let size = document.size;
-    let Ok(part) = range(&headers, size, &etag(&document)) else {
+    let (document, tx) = open(&state, &user, id, |case| Audit::DocumentDownloaded { case, document: id }).await?;
+    let original = Original {
+        case: document.case,
+        blob: document.original,
+        size: document.size,
+        sha256: document.sha256,
+        name: document.details.name,
+        category: document.category,
+    };
+    serve(&state, tx, &headers, original).await
+}
+
+/// Bytes to be handed out.
+pub(super) struct Original {
+    pub(super) case: CaseId,
+    pub(super) blob: BlobId,
+    pub(super) size: u64,
+    pub(super) sha256: Vec<u8>,
+    pub(super) name: String,
+    pub(super) category: Option<Category>,
+}
+
+/// Hands out a file, or the part of it asked for; `tx` holds the trace and is committed when there is something to hand out.
+pub(super) async fn serve(state: &State, mut tx: Tx, headers: &HeaderMap, original: Original) -> Result<Response> {
+    let Original { case, blob, size, .. } = original;
+    if original.category == Some(Category::Virus) {
+        return Err(Code::Infected.into());
+    }
+    let Ok(part) = range(headers, size, &etag(&original)) else {
         let refused = Error::from(Code::RangeNotSatisfiable);
         return Ok(([(header::CONTENT_RANGE, format!("bytes */{size}"))], refused).into_response());
     };
-    let key = tx.case_key(document.case).await?;
+    let key = tx.case_key(case).await?;
     tx.commit().await?;
-    let (case, blob) = (document.case, document.original);
     let bytes = state.storage.objects.stream(&key, case, blob, BlobKind::Original, part.clone()).await;
     let mut response = Response::new(Body::from_stream(bytes.map_err(storage::Error::from)?));
     let served = part.clone().unwrap_or(0..size);
@@ -247,10 +345,10 @@ async fn read_original(
         }
     };
     set(header::CONTENT_TYPE, "application/octet-stream".to_owned());
-    set(header::CONTENT_DISPOSITION, attachment(&document.details.name));
+    set(header::CONTENT_DISPOSITION, attachment(&original.name));
     set(header::CONTENT_LENGTH, (served.end - served.start).to_string());
     set(header::ACCEPT_RANGES, "bytes".to_owned());
-    set(header::ETAG, etag(&document));
+    set(header::ETAG, etag(&original));
     if part.is_some() {
         set(header::CONTENT_RANGE, format!("bytes {}-{}/{size}", served.start, served.end - 1));
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -258,7 +356,7 @@ async fn read_original(
     Ok(response)
 }
 
-/// Strong: the bytes never change.
-fn etag(document: &Document) -> String {
-    format!("\"{}\"", hex::encode(&document.sha256))
+/// Strong: it is the bytes' own hash.
+fn etag(original: &Original) -> String {
+    format!("\"{}\"", hex::encode(&original.sha256))
 }

@@ -1,11 +1,10 @@
-//! Exceptions: every document that could not be fully processed, with a reason and what to do; as a list, as a CSV file,
-//! and to be tried again.
+//! Exceptions: every document that could not be fully processed, with a reason and what to do; as a list and as a CSV file.
 
 use std::collections::BTreeMap;
 
 use axum::{
     body::Body,
-    http::{StatusCode, header},
+    http::header,
     response::{IntoResponse as _, Response},
 };
 use domain::{
@@ -21,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use storage::{
     batches::Batch,
     databases::Database,
-    documents::{Document, DocumentFilter, retry_exceptions},
+    documents::{Document, DocumentFilter},
 };
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -34,7 +33,7 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(list_exceptions)).routes(routes!(retry))
+    OpenApiRouter::new().routes(routes!(list_exceptions))
 }
 
 /// A document that could not be fully processed.
@@ -118,7 +117,12 @@ async fn list_exceptions(
     Query(params): Query<ExceptionParams>,
 ) -> Result<Response> {
     let category = params.category.as_deref().map(parse_category).transpose()?;
-    let filter = DocumentFilter { state: Some(DocumentState::Exception), category, batch: params.batch, family: None };
+    let filter = DocumentFilter {
+        state: Some(DocumentState::Exception),
+        category,
+        batch: params.batch,
+        ..DocumentFilter::default()
+    };
     let mut tx = state.storage.read(&user.actor).await?;
     let database = Database::find(&mut tx, id, Action::ReadDocuments).await?;
     let batch = match params.batch {
@@ -189,47 +193,6 @@ fn line(out: &mut String, row: &ExceptionRow) {
 fn cell(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     format!("\"{}{}\"", if formula { "'" } else { "" }, text.replace('"', "\"\""))
-}
-
-/// Which exceptions to try again; all of the database when nothing is named.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RetryFields {
-    /// Only of this category.
-    pub category: Option<String>,
-    /// Only this document.
-    #[schema(value_type = Option<Uuid>)]
-    pub document_id: Option<DocumentId>,
-    /// Only of this batch.
-    #[schema(value_type = Option<Uuid>)]
-    pub batch_id: Option<BatchId>,
-}
-
-/// What is tried again.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct RetriedBody {
-    /// Documents sent through the pipeline again.
-    pub retried: u64,
-}
-
-/// Sends exceptions through the pipeline again.
-#[utoipa::path(
-    post, path = "/databases/{id}/exceptions/retry", tag = "exceptions", params(("id" = Uuid, Path)),
-    request_body = RetryFields, responses((status = 202, body = RetriedBody))
-)]
-async fn retry(
-    state: State,
-    user: CurrentUser,
-    Path(id): Path<DatabaseId>,
-    Json(fields): Json<RetryFields>,
-) -> Result<(StatusCode, Json<RetriedBody>)> {
-    let category = fields.category.as_deref().map(parse_category).transpose()?;
-    let filter = DocumentFilter { category, batch: fields.batch_id, ..DocumentFilter::default() };
-    let mut tx = state.storage.begin(&user.actor).await?;
-    let database = Database::find(&mut tx, id, Action::Upload).await?;
-    let retried = retry_exceptions(&mut tx, &database, &filter, fields.document_id).await?;
-    tx.commit().await?;
-    Ok((StatusCode::ACCEPTED, Json(RetriedBody { retried })))
 }
 
 #[cfg(test)]

@@ -10,17 +10,20 @@ pub mod context;
 pub mod databases;
 pub mod document_bodies;
 pub mod documents;
+pub mod exception_moves;
 pub mod exceptions;
 pub mod health;
 pub mod invitations;
 pub mod jobs;
 pub mod members;
 pub mod metrics;
+pub mod passwords;
 pub mod queues;
 pub mod search;
 pub mod sessions;
 pub mod upload_bodies;
 pub mod uploads;
+pub mod versions;
 
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
@@ -37,14 +40,17 @@ pub fn all() -> OpenApiRouter<State> {
         .merge(context::routes())
         .merge(databases::routes())
         .merge(documents::routes())
+        .merge(exception_moves::routes())
         .merge(exceptions::routes())
         .merge(invitations::routes())
         .merge(jobs::routes())
         .merge(members::routes())
+        .merge(passwords::routes())
         .merge(queues::routes())
         .merge(search::routes())
         .merge(sessions::routes())
         .merge(uploads::routes())
+        .merge(versions::routes())
         .merge(crate::ws::chat::routes())
         .merge(crate::ws::database_status::routes());
     OpenApiRouter::with_openapi(Frame::openapi())

@@ -13,7 +13,13 @@ use domain::{
 use index::{Facet, Facets, Highlight, Hit, Query as Parsed, Scope, SearchRequest, Sort, query};
 use serde::Serialize;
 use std::time::Duration;
-use storage::{Tx, audit::Audit, cases::Case, databases::Database, documents::Document};
+use storage::{
+    Tx,
+    audit::Audit,
+    cases::Case,
+    databases::Database,
+    documents::{Document, of_thread},
+};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -22,6 +28,9 @@ use crate::{
     extract::{CurrentUser, Json, Path, Query},
     readers::Source,
 };
+
+/// Most messages of a thread that is searched by itself.
+const MOST_MESSAGES: usize = 10_000;
 
 pub(super) fn routes() -> OpenApiRouter<State> {
     OpenApiRouter::new().routes(routes!(search_database)).routes(routes!(search_case))
@@ -42,6 +51,9 @@ pub struct SearchParams {
     /// Only of this batch.
     #[param(value_type = Vec<Uuid>)]
     batch: Vec<BatchId>,
+    /// Only messages of this thread, by its `thread_id`.
+    #[param(value_type = Option<Uuid>)]
+    thread: Option<DocumentId>,
     /// Only dated on or after this day (`2024-01-31`) or moment (RFC 3339).
     date_from: Option<String>,
     /// Only dated on or before this day, or before this moment.
@@ -215,9 +227,12 @@ async fn search_database(
     Path(id): Path<DatabaseId>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Json<SearchBody>> {
-    let request = SearchParams::read(pairs)?.request()?;
+    let params = SearchParams::read(pairs)?;
+    let thread = params.thread;
+    let mut request = params.request()?;
     let mut tx = state.storage.read(&user.actor).await?;
     let database = Database::find(&mut tx, id, Action::ReadDocuments).await?;
+    request.scope.documents = messages(&mut tx, database.case_id, thread).await?;
     let sources = state.readers.source(&mut tx, &database).await?.into_iter().collect();
     drop(tx);
     let found = answer(&state, &user, database.case_id, sources, request).await?;
@@ -236,9 +251,12 @@ async fn search_case(
     Path(id): Path<CaseId>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Json<SearchBody>> {
-    let request = SearchParams::read(pairs)?.request()?;
+    let params = SearchParams::read(pairs)?;
+    let thread = params.thread;
+    let mut request = params.request()?;
     let mut tx = state.storage.read(&user.actor).await?;
     let case = Case::find(&mut tx, id, Action::ReadDocuments).await?;
+    request.scope.documents = messages(&mut tx, case.id, thread).await?;
     let mut sources = Vec::new();
     for database in databases(&mut tx, case.id).await? {
         sources.extend(state.readers.source(&mut tx, &database).await?);
@@ -247,6 +265,18 @@ async fn search_case(
     let found = answer(&state, &user, case.id, sources, request).await?;
     leave_trace(&state, &user, case.id, None, found.total).await?;
     Ok(Json(found))
+}
+
+/// The documents a search within a thread may find; all of them (an empty list) when none is named. The index does not know of
+/// threads, which change while it stays: rows do.
+async fn messages(tx: &mut Tx, case: CaseId, thread: Option<DocumentId>) -> Result<Vec<DocumentId>> {
+    let Some(thread) = thread else { return Ok(Vec::new()) };
+    let mut messages = of_thread(tx, case, thread, MOST_MESSAGES).await?;
+    if messages.is_empty() {
+        // Nobody has this id, so nothing is found.
+        messages.push(DocumentId(uuid::Uuid::nil()));
+    }
+    Ok(messages)
 }
 
 async fn databases(tx: &mut Tx, case: CaseId) -> Result<Vec<Database>> {
@@ -262,7 +292,7 @@ async fn databases(tx: &mut Tx, case: CaseId) -> Result<Vec<Database>> {
     }
 }
 
-/// Searches, then asks the rows: what was deleted or excluded since the generation was published is not shown, and access
+/// Searches, then asks the rows: what was deleted, excluded or replaced since the generation was published is not shown, and access
 /// counts as it is now.
 async fn answer(
     state: &State,
@@ -278,7 +308,7 @@ async fn answer(
     let present = Document::present(&mut tx, case, &ids).await?;
     let mut rows: HashMap<DocumentId, Document> = present
         .into_iter()
-        .filter(|document| document.state != DocumentState::Excluded)
+        .filter(|document| document.state != DocumentState::Excluded && document.text.is_some())
         .map(|document| (document.id, document))
         .collect();
     let hits = found.hits.len();
@@ -319,6 +349,7 @@ impl SearchParams {
                 "custodian" => params.custodian.push(value),
                 "label" => params.label.push(value),
                 "batch" => params.batch.push(value.parse().map_err(|_| refused("batch must be a batch's id"))?),
+                "thread" => params.thread = Some(value.parse().map_err(|_| refused("thread must be a thread's id"))?),
                 "date_from" => params.date_from = Some(value),
                 "date_to" => params.date_to = Some(value),
                 "sort" => params.sort = Some(value),
@@ -397,6 +428,7 @@ mod tests {
             ("sort", "best", Code::BadRequest),
             ("date_from", "yesterday", Code::BadRequest),
             ("batch", "1", Code::BadRequest),
+            ("thread", "1", Code::BadRequest),
             ("q", "(a", Code::BadQuery),
         ] {
             assert_eq!(read(&[(name, value)]).err().map(|error| error.code()), Some(code), "{name}={value}");

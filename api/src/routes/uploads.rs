@@ -21,7 +21,7 @@ use storage::{
     Tx,
     batches::{Batch, BatchDetails},
     cases::Case,
-    databases::Database,
+    databases::{Database, Deduplication},
     documents::{self, Details, Receipt},
     idempotency,
     objects::{BlobKind, Stored},
@@ -41,7 +41,7 @@ const GROUP_FILES: usize = 100;
 /// Bytes after which a group is committed.
 const GROUP_BYTES: u64 = 64 << 20;
 /// Longest name or path, in characters.
-const LONGEST_NAME: usize = 4_096;
+pub(super) const LONGEST_NAME: usize = 4_096;
 /// The database an upload to a case makes when there is none.
 const DEFAULT_DATABASE: &str = "Documents";
 
@@ -172,7 +172,7 @@ impl Intake {
         let taken = self.read(&mut parts).await;
         if taken.is_err() {
             let blobs: Vec<BlobId> = self.pending.drain(..).map(|pending| pending.stored.blob).collect();
-            self.forget(blobs).await;
+            forget(&self.state, blobs).await;
         }
         taken?;
         let (Some(database_id), Some(batch_id)) = (self.database, self.batch) else { return Err(self.nothing_taken()) };
@@ -238,7 +238,7 @@ impl Intake {
             self.reject(name, path, Code::Invalid, message);
             return Ok(());
         }
-        let Some(stored) = self.store(&mut part, most).await? else {
+        let Some(stored) = store(&self.state, &self.case_key, self.case, &mut part, most).await? else {
             part.skip(most).await?;
             self.reject(
                 name,
@@ -259,24 +259,6 @@ impl Intake {
         self.pending_bytes += stored.size;
         self.pending.push(Pending { key, details, stored });
         Ok(())
-    }
-
-    /// Seals and stores a file; `None` when it is larger than `most` bytes.
-    async fn store(&self, part: &mut Part<'_>, most: u64) -> Result<Option<Stored>> {
-        let objects = &self.state.storage.objects;
-        let mut writer = objects
-            .writer(&self.case_key, self.case, BlobId::new(), BlobKind::Original)
-            .await
-            .map_err(storage::Error::from)?;
-        let mut size = 0;
-        while let Some(bytes) = part.chunk().await? {
-            size += bytes.len() as u64;
-            if size > most {
-                return Ok(None);
-            }
-            writer.write(bytes).await.map_err(storage::Error::from)?;
-        }
-        Ok(Some(writer.finish().await.map_err(storage::Error::from)?))
     }
 
     fn reject(&mut self, name: String, path: String, code: Code, message: String) {
@@ -375,16 +357,7 @@ impl Intake {
             });
         }
         self.pending_bytes = 0;
-        self.forget(unwanted).await;
-    }
-
-    /// Removes objects that no row refers to. What fails here is collected later.
-    async fn forget(&self, blobs: Vec<BlobId>) {
-        for blob in blobs {
-            if let Err(error) = self.state.storage.objects.delete(blob).await {
-                tracing::warn!(%error, "an unwanted object stays until it is collected");
-            }
-        }
+        forget(&self.state, unwanted).await;
     }
 
     /// The database, with access as it is now; made once for a case that has none.
@@ -398,7 +371,7 @@ impl Intake {
             let id: DatabaseId = serde_json::from_slice(&kept.body).map_err(Error::internal)?;
             return Ok(Database::find(tx, id, Action::Upload).await?);
         }
-        let database = Database::create(tx, &case, DEFAULT_DATABASE, "").await?;
+        let database = Database::create(tx, &case, DEFAULT_DATABASE, "", Deduplication::default()).await?;
         tx.keep_answer(&once, 201, &serde_json::to_vec(&database.id).map_err(Error::internal)?).await?;
         Ok(database)
     }
@@ -434,4 +407,35 @@ impl Intake {
 
 fn wrong(field: &str, want: &str) -> Error {
     Error::new(Code::Invalid, format!("the field {field} must hold {want}"))
+}
+
+/// Seals and stores a file; `None` when it is larger than `most` bytes.
+pub(super) async fn store(
+    state: &State,
+    key: &CaseKey,
+    case: CaseId,
+    part: &mut Part<'_>,
+    most: u64,
+) -> Result<Option<Stored>> {
+    let objects = &state.storage.objects;
+    let mut writer =
+        objects.writer(key, case, BlobId::new(), BlobKind::Original).await.map_err(storage::Error::from)?;
+    let mut size = 0;
+    while let Some(bytes) = part.chunk().await? {
+        size += bytes.len() as u64;
+        if size > most {
+            return Ok(None);
+        }
+        writer.write(bytes).await.map_err(storage::Error::from)?;
+    }
+    Ok(Some(writer.finish().await.map_err(storage::Error::from)?))
+}
+
+/// Removes objects that no row refers to. What fails here is collected later.
+pub(super) async fn forget(state: &State, blobs: Vec<BlobId>) {
+    for blob in blobs {
+        if let Err(error) = state.storage.objects.delete(blob).await {
+            tracing::warn!(%error, "an unwanted object stays until it is collected");
+        }
+    }
 }

@@ -1,30 +1,27 @@
 //! Chat through the door: what is asked, pinned, searched and cancelled, by whom; and answers as they are written, over
 //! real connections. The worker's part is played by the tests.
 
-use api::{ApiConfig, State};
 use domain::{
     access::{Action, CaseRole},
     events::{Answer, ChatEvent, ChatStep, Event, Topic},
     ids::{ConversationId, MessageId},
 };
-use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use storage::{
     cases::Case,
     messages::{self, Message},
 };
 use testkit::TestStorage;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{self, client::IntoClientRequest as _},
-};
-use tokio_util::sync::CancellationToken;
+use tokio_tungstenite::tungstenite;
 
 use crate::{
     door::{Door, Person},
     papers::Papers,
+    sockets::{Server, Socket},
 };
+
+/// Where answers are heard.
+const CHAT: &str = "/api/v1/ws/chat";
 
 testkit::on_each_database!(
     a_question_is_kept_and_waits_for_its_answer,
@@ -87,6 +84,11 @@ async fn a_question_is_kept_and_waits_for_its_answer(test: TestStorage) {
     assert_eq!(list["items"][0]["title"], "Who signed the quetzal lease?");
     let pinned = door.get(&format!("/api/v1/chat/context?conversation_id={conversation}")).by(&ann).send().await;
     assert_eq!(pinned.expect(200).json()[0]["database_id"], json!(papers.database));
+    let document = papers.deliver("note.txt", b"The quetzal lease is signed by nobody.").await;
+    let named = json!({ "case_id": papers.case, "document_ids": [document], "message": "Who signed it?" });
+    let named = ask(&door, &ann, named).await["conversation_id"].as_str().unwrap().to_owned();
+    let pinned = door.get(&format!("/api/v1/chat/context?conversation_id={named}")).by(&ann).send().await;
+    assert_eq!(pinned.expect(200).json()[0]["document_id"], json!(document));
 
     finish(&door, &papers, asked.text("/answer_id").parse().unwrap(), "Nobody did.").await;
     let done = door.get(&path).by(&ann).send().await.expect(200).json();
@@ -97,8 +99,8 @@ async fn a_question_is_kept_and_waits_for_its_answer(test: TestStorage) {
         let sql = format!("select count(*) from {table} like '%quetzal%'");
         assert_eq!(door.test.number(&sql).await, 0, "{table}");
     }
-    assert_eq!(door.test.number("select count(*) from jobs where kind = 'answer_chat'").await, 2);
-    assert_eq!(door.test.number("select count(*) from audit_events where action = 'message.asked'").await, 2);
+    assert_eq!(door.test.number("select count(*) from jobs where kind = 'answer_chat'").await, 3);
+    assert_eq!(door.test.number("select count(*) from audit_events where action = 'message.asked'").await, 3);
 }
 
 async fn a_foreign_conversation_is_a_missing_one(test: TestStorage) {
@@ -163,6 +165,11 @@ async fn what_a_question_must_be(test: TestStorage) {
     post(json!({ "case_id": case, "message": 1 })).await.refused(400, "malformed_json");
     post(json!({ "case_id": other.case, "message": "x" })).await.refused(404, "not_found");
     post(json!({ "case_id": case, "database_id": other.database, "message": "x" })).await.refused(404, "not_found");
+    let foreign = other.deliver("note.txt", b"Somebody else's note.").await;
+    post(json!({ "case_id": case, "document_ids": [foreign], "message": "x" })).await.refused(404, "not_found");
+    let own = papers.deliver("note.txt", b"A note of ours.").await;
+    let begun = json!({ "conversation_id": case, "document_ids": [own], "message": "x" });
+    post(begun).await.refused(422, "invalid");
     let missing = door.post("/api/v1/chat/message", &json!({ "case_id": case, "message": "x" })).by(&ann).send().await;
     missing.refused(400, "missing_idempotency_key");
     assert_eq!(door.test.number("select count(*) from conversations").await, 0);
@@ -266,55 +273,9 @@ async fn an_answer_is_cancelled_once(test: TestStorage) {
     assert!(!messages::begin(&door.test.storage, papers.case, message).await.unwrap());
 }
 
-struct Server {
-    address: String,
-    shutdown: CancellationToken,
-}
-
-impl Server {
-    async fn start(door: &Door) -> Self {
-        let shutdown = CancellationToken::new();
-        let state = State::new(door.test.storage.clone(), ApiConfig::default(), None, shutdown.clone()).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let stop = shutdown.clone();
-        tokio::spawn(async move { api::serve(listener, api::router(state), &ApiConfig::default(), stop).await });
-        Self { address, shutdown }
-    }
-
-    async fn connect(&self, headers: &[(&'static str, &str)]) -> Result<Client, tungstenite::Error> {
-        let mut request = format!("ws://{}/api/v1/ws/chat", self.address).into_client_request().unwrap();
-        for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().unwrap());
-        }
-        Ok(Client(connect_async(request).await?.0))
-    }
-
-    async fn open(&self, person: &Person) -> Client {
-        self.connect(&[("authorization", &format!("Bearer {}", person.token))]).await.unwrap()
-    }
-}
-
-struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
-
-impl Client {
-    async fn say(&mut self, what: Value) {
-        self.0.send(tungstenite::Message::text(what.to_string())).await.unwrap();
-    }
-
-    /// The next thing said; the close code when the socket ends.
-    async fn hear(&mut self) -> Result<Value, u16> {
-        loop {
-            match self.0.next().await {
-                Some(Ok(tungstenite::Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
-                Some(Ok(tungstenite::Message::Close(frame))) => return Err(frame.map_or(0, |frame| frame.code.into())),
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Err(0),
-            }
-        }
-    }
-
-    async fn subscribe(&mut self, conversation: ConversationId, message: Option<MessageId>, after: Option<u64>) {
+/// What is said and heard on `/ws/chat`.
+impl Socket {
+    async fn follow(&mut self, conversation: ConversationId, message: Option<MessageId>, after: Option<u64>) {
         let mut body = json!({ "type": "subscribe", "conversation_id": conversation });
         if let Some(message) = message {
             body["message_id"] = json!(message);
@@ -347,13 +308,13 @@ async fn a_stream_is_resumed_where_it_broke(test: TestStorage) {
     let door = Door::new(test);
     let ann = door.member().await;
     let papers = Papers::open(&door, &ann).await;
-    let server = Server::start(&door).await;
+    let server = Server::start(&door, CHAT).await;
     let (conversation, message) = begin(&door, &papers, "x").await;
     let say = |seq, text: &str| publish(&door, conversation, message, seq, ChatStep::Delta { text: text.into() });
     let words = |steps: &[(u64, &str)]| steps.iter().map(|(n, t)| (*n, (*t).to_owned())).collect::<Vec<_>>();
 
     let mut first = server.open(&ann).await;
-    first.subscribe(conversation, None, None).await;
+    first.follow(conversation, None, None).await;
     publish(&door, conversation, message, 1, ChatStep::Started);
     say(2, "a ");
     assert_eq!(first.steps(2).await, words(&[(1, "started"), (2, "a ")]));
@@ -362,7 +323,7 @@ async fn a_stream_is_resumed_where_it_broke(test: TestStorage) {
     // It comes back with the last number it saw, and hears the rest once.
     let mut second = server.connect(&[]).await.unwrap();
     second.say(json!({ "type": "authenticate", "token": ann.token })).await;
-    second.subscribe(conversation, Some(message), Some(2)).await;
+    second.follow(conversation, Some(message), Some(2)).await;
     say(3, "b ");
     say(4, "c ");
     assert_eq!(second.steps(2).await, words(&[(3, "b "), (4, "c ")]));
@@ -373,7 +334,7 @@ async fn a_stream_is_resumed_where_it_broke(test: TestStorage) {
     assert_eq!(second.steps(1).await, words(&[(5, "a b c")]));
     // Whoever comes later gets the end, whether the events are still kept or not.
     let mut late = server.open(&ann).await;
-    late.subscribe(conversation, Some(message), Some(5)).await;
+    late.follow(conversation, Some(message), Some(5)).await;
     assert_eq!(late.steps(1).await, words(&[(6, "a b c")]));
     // A cancelled answer ends for everybody who listens.
     let asked = ask(&door, &ann, json!({ "conversation_id": conversation, "message": "y" })).await;
@@ -391,7 +352,7 @@ async fn who_may_not_listen(test: TestStorage) {
     let door = Door::new(test);
     let (ann, bob) = (door.member().await, door.member().await);
     let papers = Papers::open(&door, &ann).await;
-    let server = Server::start(&door).await;
+    let server = Server::start(&door, CHAT).await;
     let (conversation, message) = begin(&door, &papers, "x").await;
     let bearer = format!("Bearer {}", ann.token);
     for headers in [
@@ -437,7 +398,7 @@ async fn a_socket_ends_with_the_access_it_stands_on(test: TestStorage) {
     let door = Door::new(test);
     let (ann, bob) = (door.member().await, door.member().await);
     let papers = Papers::open(&door, &ann).await;
-    let server = Server::start(&door).await;
+    let server = Server::start(&door, CHAT).await;
     let mut tx = door.test.storage.begin(&ann.actor).await.unwrap();
     let case = Case::find(&mut tx, papers.case, Action::ManageMembers).await.unwrap();
     case.set_member(&mut tx, bob.id, CaseRole::Reviewer).await.unwrap();
@@ -445,7 +406,7 @@ async fn a_socket_ends_with_the_access_it_stands_on(test: TestStorage) {
     let asked = ask(&door, &bob, json!({ "case_id": papers.case, "message": "x" })).await;
     let conversation: ConversationId = asked["conversation_id"].as_str().unwrap().parse().unwrap();
     let mut client = server.open(&bob).await;
-    client.subscribe(conversation, None, None).await;
+    client.follow(conversation, None, None).await;
     // Words are heard in order: the answer to this one says that the subscription stands.
     client.say(json!({ "type": "ping" })).await;
     while client.hear().await.unwrap()["type"] != "pong" {}

@@ -17,6 +17,7 @@ testkit::on_each_database!(
     the_life_of_a_database,
     batches_open_count_close_and_cancel,
     exceptions_are_listed_exported_and_tried_again,
+    exceptions_are_set_aside_with_a_note,
     a_foreign_database_is_a_missing_one,
     roles_decide,
 );
@@ -167,6 +168,52 @@ async fn exceptions_are_listed_exported_and_tried_again(test: TestStorage) {
     door.post(&retry, &json!({ "category": "tired" })).by(&ann).send().await.refused(400, "bad_request");
 }
 
+async fn exceptions_are_set_aside_with_a_note(test: TestStorage) {
+    let door = Door::new(test);
+    let ann = door.member().await;
+    let papers = Papers::open(&door, &ann).await;
+    let (locked, broken) = (papers.deliver("a.pdf", b"a").await, papers.deliver("b.pdf", b"b").await);
+    papers.fail(locked, Category::Encrypted, "a password is needed").await;
+    papers.fail(broken, Category::Corrupt, "cut off").await;
+    let ignore = papers.path("/exceptions/ignore");
+    for (wrong, status, code) in [
+        (json!({ "document_id": locked }), 400, "malformed_json"),
+        (json!({ "document_id": locked, "note": " " }), 422, "invalid"),
+        (json!({ "document_id": locked, "note": "x".repeat(2_001) }), 422, "invalid"),
+        (json!({ "category": "tired", "note": "x" }), 400, "bad_request"),
+        (json!({ "note": "x", "custodian": "Ann" }), 400, "malformed_json"),
+    ] {
+        door.post(&ignore, &wrong).by(&ann).send().await.refused(status, code);
+    }
+    let one = json!({ "document_id": locked, "note": "privileged; see the log" });
+    assert_eq!(door.post(&ignore, &one).by(&ann).send().await.expect(200).json(), json!({ "ignored": 1 }));
+    assert_eq!(door.post(&ignore, &one).by(&ann).send().await.expect(200).json(), json!({ "ignored": 0 }));
+    let status = papers.get(&papers.path("/status")).await.expect(200).json();
+    assert_eq!((&status["excluded"], &status["exception"]), (&json!(1), &json!(1)));
+    assert_eq!(status["exceptions"], json!({ "corrupt": 1 }));
+
+    let shown = papers.get(&format!("/api/v1/documents/{locked}")).await.expect(200).json();
+    assert_eq!((&shown["state"], &shown["exclusion"]), (&json!("excluded"), &json!("ignored")));
+    assert_eq!(shown["exception"], json!(null));
+    let ignored = &shown["ignored"];
+    assert_eq!((&ignored["note"], &ignored["by"]), (&json!("privileged; see the log"), &json!(ann.id)));
+    assert_eq!(ignored["exception"]["detail"], "a password is needed");
+    for (filter, found) in
+        [("exclusion=ignored", 1), ("exclusion=cancelled", 0), ("state=excluded&category=encrypted", 1)]
+    {
+        let list = papers.get(&papers.path(&format!("/files?{filter}"))).await.expect(200).json();
+        assert_eq!(list["items"].as_array().unwrap().len(), found, "{filter}");
+    }
+    papers.get(&papers.path("/files?exclusion=tired")).await.refused(400, "bad_request");
+    assert!(papers.trail().await.contains(&"document.ignored".to_owned()));
+
+    let retry = papers.path("/exceptions/retry");
+    let one = json!({ "document_id": locked });
+    assert_eq!(door.post(&retry, &one).by(&ann).send().await.expect(202).json(), json!({ "retried": 1 }));
+    let shown = papers.get(&format!("/api/v1/documents/{locked}")).await.expect(200).json();
+    assert_eq!((&shown["state"], &shown["ignored"]), (&json!("received"), &json!(null)));
+}
+
 /// Every document route as it would be asked about `papers`.
 fn knocks(papers: &Papers<'_>, document: DocumentId, batch: &str) -> Vec<(&'static str, String)> {
     let case = format!("/api/v1/cases/{}", papers.case);
@@ -183,8 +230,10 @@ fn knocks(papers: &Papers<'_>, document: DocumentId, batch: &str) -> Vec<(&'stat
         ("GET", papers.path(&format!("/batches/{batch}"))),
         ("POST", papers.path(&format!("/batches/{batch}/close"))),
         ("POST", papers.path(&format!("/batches/{batch}/cancel"))),
+        ("POST", papers.path(&format!("/batches/{batch}/reprocess"))),
         ("GET", papers.path("/exceptions")),
         ("POST", papers.path("/exceptions/retry")),
+        ("POST", papers.path("/exceptions/ignore")),
         ("GET", papers.path("/search?q=words")),
         ("GET", format!("{case}/files")),
         ("POST", format!("{case}/files")),
@@ -192,6 +241,9 @@ fn knocks(papers: &Papers<'_>, document: DocumentId, batch: &str) -> Vec<(&'stat
         ("GET", document.clone()),
         ("GET", format!("{document}/text")),
         ("GET", format!("{document}/original")),
+        ("GET", format!("{document}/versions")),
+        ("GET", format!("{document}/versions/1/original")),
+        ("POST", format!("{document}/replacement")),
         ("DELETE", document),
     ]
 }
@@ -199,12 +251,17 @@ fn knocks(papers: &Papers<'_>, document: DocumentId, batch: &str) -> Vec<(&'stat
 async fn knock(door: &Door, person: &Person, request: &str, method: &str, path: &str) -> (u16, Vec<u8>, String) {
     let knock = door.knock(method, path).by(person).key("key").header("x-request-id", request);
     let answer = match (method, path) {
-        ("POST", path) if path.ends_with("/files") => {
+        ("POST", path) if path.ends_with("/files") || path.ends_with("/replacement") => {
             let form = Form::new().file("a.txt", b"words").end();
             knock.header("content-type", &crate::papers::multipart()).body(form).send().await
         }
         ("PUT" | "POST", _) => {
-            knock.json(&if method == "PUT" { json!({ "name": "x" }) } else { json!({}) }).send().await
+            let body = match path {
+                path if path.ends_with("/ignore") => json!({ "note": "x" }),
+                _ if method == "PUT" => json!({ "name": "x" }),
+                _ => json!({}),
+            };
+            knock.json(&body).send().await
         }
         _ => knock.send().await,
     };
@@ -252,7 +309,10 @@ async fn roles_decide(test: TestStorage) {
     let request = domain::ids::fresh().to_string();
     // What each role may not do, by the routes above; the rest answers with something else than a refusal.
     let uploads = |method: &str, path: &str| {
-        method == "POST" && ["/files", "/batches", "/close", "/cancel", "/retry"].iter().any(|end| path.ends_with(end))
+        method == "POST"
+            && ["/files", "/batches", "/close", "/cancel", "/retry", "/ignore", "/reprocess", "/replacement"]
+                .iter()
+                .any(|end| path.ends_with(end))
     };
     let manages = |method: &str, path: &str| method == "PUT" || path.ends_with("/reindex");
     let reads = |method: &str, path: &str| {

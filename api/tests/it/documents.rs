@@ -17,6 +17,7 @@ testkit::on_each_database!(
     what_has_no_text_says_why,
     lists_are_filtered,
     reading_leaves_a_trace,
+    infected_bytes_are_not_handed_out,
 );
 
 fn path(id: DocumentId, tail: &str) -> String {
@@ -46,7 +47,10 @@ async fn text_by_page(test: TestStorage) {
         assert_eq!(whole["pages"][number - 1], *span);
     }
     let boxes = papers.get(&path(id, "/text?page=3&boxes=true")).await.expect(200).json();
-    assert_eq!(boxes["pages"][0]["words"], json!([{ "start": 24, "end": 33, "bbox": [1.0, 2.0, 3.0, 4.0] }]));
+    assert_eq!(
+        boxes["pages"][0]["words"],
+        json!([{ "start": 24, "end": 33, "bbox": [1.0, 2.0, 3.0, 4.0], "confidence": 91 }])
+    );
     papers.get(&path(id, "/text?page=0")).await.refused(404, "not_found");
     papers.get(&path(id, "/text?page=4")).await.refused(404, "not_found");
     papers.get(&path(id, "/text?page=-1")).await.refused(400, "bad_request");
@@ -130,7 +134,7 @@ async fn a_family_is_shown_and_goes_together(test: TestStorage) {
         members.push(NewMember { ordinal: n, details, stored, exception: None });
     }
     let mut tx = matter.begin().await;
-    let added = parent.add_members(&mut tx, &members).await.unwrap();
+    let added = parent.add_members(&mut tx, &members, false).await.unwrap();
     let audit = storage::audit::Audit::DocumentIngested { case: papers.case, document: zip, members: added };
     tx.audit(audit).await.unwrap();
     tx.commit().await.unwrap();
@@ -189,6 +193,11 @@ async fn what_has_no_text_says_why(test: TestStorage) {
     let shown = papers.get(&path(copy, "/text")).await.expect(200).json();
     assert_eq!((&shown["text"], &shown["document_id"]), (&json!("same bytes"), &json!(copy)));
     assert_eq!(papers.get(&path(copy, "")).await.json()["duplicate_of"], json!(first));
+    let copies = papers.get(&path(first, "/copies")).await.expect(200).json();
+    assert_eq!(copies["items"].as_array().unwrap().len(), 1);
+    assert_eq!((&copies["items"][0]["id"], &copies["items"][0]["path"]), (&json!(copy), &json!("copy of a.txt")));
+    let eve = door.member().await;
+    door.get(&path(first, "/copies")).by(&eve).send().await.refused(404, "not_found");
 }
 
 async fn lists_are_filtered(test: TestStorage) {
@@ -253,4 +262,22 @@ async fn reading_leaves_a_trace(test: TestStorage) {
         door.test.number("select count(*) from audit_events where cast(details as text) like '%secret%'").await,
         0
     );
+}
+
+async fn infected_bytes_are_not_handed_out(test: TestStorage) {
+    let door = Door::new(test);
+    let ann = door.member().await;
+    let papers = Papers::open(&door, &ann).await;
+    let id = papers.deliver("invoice.exe", b"MZ").await;
+    papers.fail(id, Category::Virus, "Eicar-Test-Signature was found").await;
+    papers.get(&path(id, "/original")).await.refused(409, "infected");
+    let ignore = json!({ "document_id": id, "note": "deleted by the custodian" });
+    door.post(&papers.path("/exceptions/ignore"), &ignore).by(&ann).send().await.expect(200);
+    papers.get(&path(id, "/original")).await.refused(409, "infected");
+    let retry = json!({ "document_id": id });
+    door.post(&papers.path("/exceptions/retry"), &retry).by(&ann).send().await.expect(202);
+    papers.get(&path(id, "/original")).await.refused(409, "infected");
+    assert!(!papers.trail().await.contains(&"document.downloaded".to_owned()));
+    let shown = papers.get(&path(id, "")).await.expect(200).json();
+    assert_eq!((&shown["state"], &shown["exception"]), (&json!("received"), &json!(null)));
 }

@@ -14,6 +14,7 @@ use domain::{
     actor::{Actor, Who},
     ids::{SessionId, UserId},
 };
+use index::BlockCache;
 use serde_json::Value;
 use storage::{sessions, users};
 use testkit::TestStorage;
@@ -22,6 +23,11 @@ use tower::ServiceExt as _;
 
 /// The address requests come from unless they say otherwise.
 pub(crate) const HOME: &str = "203.0.113.7";
+
+/// A small cache of index blocks.
+pub(crate) fn cache() -> BlockCache {
+    BlockCache::new(1 << 20)
+}
 
 pub(crate) struct Door {
     pub(crate) test: TestStorage,
@@ -124,7 +130,7 @@ impl Door {
     }
 
     pub(crate) fn with(test: TestStorage, config: ApiConfig) -> Self {
-        let state = State::new(test.storage.clone(), config, None, CancellationToken::new()).unwrap();
+        let state = State::new(test.storage.clone(), config, cache(), None, CancellationToken::new()).unwrap();
         Self { router: api::router(state.clone()), state, test }
     }
 

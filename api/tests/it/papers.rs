@@ -6,6 +6,8 @@ use domain::{
     access::Action,
     ids::{CaseId, DatabaseId, DocumentId},
     outcome::{Category, Exception},
+    provenance::Provenance,
+    similarity::Signature,
     text::{Chunk, Metadata, PageText, Text, Word, scalars},
 };
 use index::{Entry, Writer};
@@ -13,7 +15,7 @@ use serde_json::json;
 use storage::{
     audit::Audit,
     databases::Database,
-    documents::{self, Document, Extracted, read_text, write_text},
+    documents::{self, Document, Extracted, Fingerprints, read_text, write_text},
     generations::{self, Manifest, Publication},
     leases,
     objects::{BlobKind, IndexFiles},
@@ -136,7 +138,8 @@ impl<'a> Papers<'a> {
             characters: scalars(&text.text),
             metadata: text.metadata.clone(),
             warnings: Vec::new(),
-            reader: "test 1".to_owned(),
+            provenance: Provenance { tool: "test".to_owned(), version: "1".to_owned(), ..Provenance::default() },
+            fingerprints: Fingerprints { letter: None, signature: Signature::new(&text.text, &key.fingerprints(), 4) },
         };
         document.set_extracted(&mut tx, &extracted).await.unwrap();
         tx.commit().await.unwrap();
@@ -187,7 +190,8 @@ impl<'a> Papers<'a> {
         };
         let number = generations::publish(&mut tx, &publication).await.unwrap();
         let ids: Vec<DocumentId> = waiting.iter().map(|document| document.id).collect();
-        documents::mark_indexed(&mut tx, &ids).await.unwrap();
+        let texts: Vec<_> = waiting.iter().map(|document| (document.id, document.text.unwrap())).collect();
+        documents::mark_indexed(&mut tx, &texts).await.unwrap();
         let (case, database) = (self.case, self.database);
         tx.audit(Audit::GenerationPublished { case, database, number, added: ids.len() as u64, removed: 0 })
             .await
@@ -224,7 +228,11 @@ pub(crate) fn text(pages: &[&str]) -> Text {
         let start = scalars(&out.text);
         out.text.push_str(page);
         let end = scalars(&out.text);
-        let words = if start == end { Vec::new() } else { vec![Word { start, end, bbox: [1.0, 2.0, 3.0, 4.0] }] };
+        let words = if start == end {
+            Vec::new()
+        } else {
+            vec![Word { start, end, bbox: [1.0, 2.0, 3.0, 4.0], confidence: Some(91) }]
+        };
         out.pages.push(PageText { number, start, end, size: Some((612.0, 792.0)), words, ..PageText::default() });
     }
     out
@@ -251,6 +259,7 @@ fn add(writer: &mut Writer, document: &Document, text: &Text) {
         path: &details.path,
         media_type: document.media_type.as_deref().unwrap(),
         custodian: details.custodian.as_deref(),
+        copy_custodians: &[],
         labels: &details.labels,
         metadata: &text.metadata,
         pages: document.pages.unwrap(),

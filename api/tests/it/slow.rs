@@ -12,6 +12,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::door::cache;
+
 struct Server {
     _test: TestStorage,
     address: SocketAddr,
@@ -24,7 +26,7 @@ impl Server {
         let test = TestStorage::sqlite().await;
         let config = ApiConfig { header_timeout_seconds: 1, body_timeout_seconds: 1, ..ApiConfig::default() };
         let shutdown = CancellationToken::new();
-        let state = State::new(test.storage.clone(), config.clone(), None, shutdown.clone()).unwrap();
+        let state = State::new(test.storage.clone(), config.clone(), cache(), None, shutdown.clone()).unwrap();
         let upgrade = get(async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(async |_| {}));
         let slow = get(async || {
             tokio::time::sleep(Duration::from_millis(300)).await;

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    door::Door,
+    door::{Door, cache},
     papers::{BOUNDARY, Form, Papers, multipart},
 };
 
@@ -344,7 +344,7 @@ async fn a_client_that_leaves_in_the_middle_leaves_nothing() {
     let ann = door.member().await;
     let papers = Papers::open(&door, &ann).await;
     let shutdown = CancellationToken::new();
-    let state = State::new(door.test.storage.clone(), ApiConfig::default(), None, shutdown.clone()).unwrap();
+    let state = State::new(door.test.storage.clone(), ApiConfig::default(), cache(), None, shutdown.clone()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = shutdown.clone();

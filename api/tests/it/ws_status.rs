@@ -1,21 +1,18 @@
 //! `/ws/database-status` over real connections. Every wait ends because something comes; none is measured.
 
-use api::{ApiConfig, State};
 use domain::{ids::DatabaseId, outcome::Category};
-use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use testkit::TestStorage;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error, Message, client::IntoClientRequest as _},
-};
-use tokio_util::sync::CancellationToken;
+use tokio_tungstenite::tungstenite::Error;
 
 use crate::{
-    door::{Door, Person},
+    door::Door,
     papers::Papers,
+    sockets::{Server, Socket},
 };
+
+/// Where progress is heard.
+const STATUS: &str = "/api/v1/ws/database-status";
 
 testkit::on_each_database!(
     progress_is_told_to_the_last_document,
@@ -24,56 +21,10 @@ testkit::on_each_database!(
     access_that_ends_ends_the_socket,
 );
 
-struct Server {
-    address: String,
-    shutdown: CancellationToken,
-}
-
-impl Server {
-    async fn start(door: &Door) -> Self {
-        let shutdown = CancellationToken::new();
-        let state = State::new(door.test.storage.clone(), ApiConfig::default(), None, shutdown.clone()).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let stop = shutdown.clone();
-        tokio::spawn(async move { api::serve(listener, api::router(state), &ApiConfig::default(), stop).await });
-        Self { address, shutdown }
-    }
-
-    async fn connect(&self, headers: &[(&'static str, &str)]) -> Result<Client, Error> {
-        let mut request = format!("ws://{}/api/v1/ws/database-status", self.address).into_client_request().unwrap();
-        for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().unwrap());
-        }
-        Ok(Client(connect_async(request).await?.0))
-    }
-
-    async fn open(&self, person: &Person) -> Client {
-        self.connect(&[("authorization", &format!("Bearer {}", person.token))]).await.unwrap()
-    }
-}
-
-struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
-
-impl Client {
-    async fn say(&mut self, what: Value) {
-        self.0.send(Message::text(what.to_string())).await.unwrap();
-    }
-
-    async fn subscribe(&mut self, id: DatabaseId) {
+/// What is said and heard on `/ws/database-status`.
+impl Socket {
+    async fn watch(&mut self, id: DatabaseId) {
         self.say(json!({ "type": "subscribe", "database_id": id })).await;
-    }
-
-    /// The next thing said; the close code when the socket ends.
-    async fn hear(&mut self) -> Result<Value, u16> {
-        loop {
-            match self.0.next().await {
-                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
-                Some(Ok(Message::Close(frame))) => return Err(frame.map_or(0, |frame| frame.code.into())),
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Err(0),
-            }
-        }
     }
 
     /// Listens until what is said satisfies `enough`, and gives that.
@@ -91,9 +42,9 @@ async fn progress_is_told_to_the_last_document(test: TestStorage) {
     let door = Door::new(test);
     let ann = door.member().await;
     let papers = Papers::open(&door, &ann).await;
-    let server = Server::start(&door).await;
+    let server = Server::start(&door, STATUS).await;
     let mut client = server.open(&ann).await;
-    client.subscribe(papers.database).await;
+    client.watch(papers.database).await;
     let first = client.hear().await.unwrap();
     assert_eq!(
         (&first["type"], &first["status"], &first["received"]),
@@ -125,15 +76,15 @@ async fn several_databases_on_one_socket(test: TestStorage) {
     let door = Door::new(test);
     let ann = door.member().await;
     let (one, two) = (Papers::open(&door, &ann).await, Papers::open(&door, &ann).await);
-    let server = Server::start(&door).await;
+    let server = Server::start(&door, STATUS).await;
     let mut client = server.connect(&[]).await.unwrap();
     client.say(json!({ "type": "authenticate", "token": ann.token })).await;
     for papers in [&one, &two] {
-        client.subscribe(papers.database).await;
+        client.watch(papers.database).await;
         assert_eq!(client.hear().await.unwrap()["database"], json!(papers.database));
     }
     // One that is not there is refused, and the socket goes on.
-    client.subscribe(DatabaseId::new()).await;
+    client.watch(DatabaseId::new()).await;
     let refused = client.hear().await.unwrap();
     assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("not_found")));
 
@@ -145,7 +96,7 @@ async fn several_databases_on_one_socket(test: TestStorage) {
     client.until(|said| said["database"] == json!(one.database) && said["received"] == 1).await;
     // Subscribed again, it is told at once how things stand.
     two.deliver("c.txt", b"c").await;
-    client.subscribe(two.database).await;
+    client.watch(two.database).await;
     let said = client.until(|said| said["database"] == json!(two.database)).await;
     assert_eq!(said["received"], 2);
     client.say(json!({ "type": "dance" })).await;
@@ -164,7 +115,7 @@ async fn who_may_not_watch(test: TestStorage) {
     let door = Door::new(test);
     let (ann, eve) = (door.member().await, door.administrator().await);
     let papers = Papers::open(&door, &ann).await;
-    let server = Server::start(&door).await;
+    let server = Server::start(&door, STATUS).await;
     let status = |error: Error| match error {
         Error::Http(response) => response.status().as_u16(),
         error => panic!("{error}"),
@@ -188,7 +139,7 @@ async fn who_may_not_watch(test: TestStorage) {
     assert_eq!(silent.hear().await, Err(4401));
     // A foreign database is a missing one.
     let mut client = server.open(&eve).await;
-    client.subscribe(papers.database).await;
+    client.watch(papers.database).await;
     assert_eq!(client.hear().await.unwrap()["code"], "not_found");
     // A message above the limit ends the socket.
     client.say(json!({ "type": "subscribe", "database_id": "x".repeat(70_000) })).await;
@@ -199,17 +150,17 @@ async fn access_that_ends_ends_the_socket(test: TestStorage) {
     let door = Door::new(test);
     let (ann, bob) = (door.member().await, door.member().await);
     let papers = Papers::open(&door, &ann).await;
-    let server = Server::start(&door).await;
+    let server = Server::start(&door, STATUS).await;
     let member = format!("/api/v1/cases/{}/members/{}", papers.case, bob.id);
     door.put(&member, &json!({ "role": "reviewer" })).by(&ann).send().await.expect(204);
     let mut bobs = server.open(&bob).await;
-    bobs.subscribe(papers.database).await;
+    bobs.watch(papers.database).await;
     bobs.hear().await.unwrap();
     door.delete(&member).by(&ann).send().await.expect(204);
     assert_eq!(bobs.hear().await, Err(4403));
 
     let mut anns = server.open(&ann).await;
-    anns.subscribe(papers.database).await;
+    anns.watch(papers.database).await;
     anns.hear().await.unwrap();
     door.post("/api/v1/auth/logout", &json!({})).by(&ann).send().await.expect(204);
     assert_eq!(anns.hear().await, Err(4401));

@@ -57,17 +57,13 @@ pub(super) async fn run(
     let root = path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?;
     let (files, unreadable) = walk(&root)?;
     let mut journal = Journal::open(session.server(), database, &root)?;
-    let batch = match journal.batch.clone() {
-        Some(batch) => {
-            out::line(&format!("resuming batch {batch}"));
-            batch
-        }
+    let batch = match unfinished(&session, &mut journal, database, &files).await? {
+        Some(batch) => batch,
         None => open_batch(&session, &mut journal, database, &root, custodian).await?,
     };
     let rejected = upload(&session, &mut journal, database, &batch, &files).await?;
     let base = format!("/databases/{database}/batches/{batch}");
     let _: Value = session.post(&format!("{base}/close"), &format!("{batch}-close"), &json!({})).await?;
-    journal.finish()?;
     for row in &rejected {
         out::line(&format!("rejected {}: {}", row["name"], row["message"].as_str().unwrap_or("")));
     }
@@ -75,10 +71,12 @@ pub(super) async fn run(
         out::line(&format!("could not be read here: {path}"));
     }
     if no_wait {
+        journal.finish()?;
         out::line(&format!("uploaded {} files into batch {batch}", files.len() - rejected.len()));
         return Ok(());
     }
     let counts = wait(&session, &base).await?;
+    journal.finish()?;
     out::line(&reconciliation(&counts));
     if !counts.balances() {
         bail!("the equation does not close; please report this");
@@ -87,6 +85,24 @@ pub(super) async fn run(
         return Ok(());
     }
     bail!("{} files were rejected and {} could not be read; they are listed above", rejected.len(), unreadable.len())
+}
+
+/// The batch an interrupted import left, unless it was closed and the folder has files it has not seen: those are a delivery
+/// of their own.
+async fn unfinished(
+    session: &Session,
+    journal: &mut Journal,
+    database: &str,
+    files: &[Found],
+) -> Result<Option<String>> {
+    let Some(batch) = journal.batch.clone() else { return Ok(None) };
+    let row: Value = session.get(&format!("/databases/{database}/batches/{batch}"), &[]).await?;
+    if row["state"] != "open" && files.iter().any(|file| !journal.has(&file.key)) {
+        journal.restart()?;
+        return Ok(None);
+    }
+    out::line(&format!("resuming batch {batch}"));
+    Ok(Some(batch))
 }
 
 async fn open_batch(

@@ -69,6 +69,14 @@ impl Journal {
         Ok(self.file.flush()?)
     }
 
+    /// Forgets the batch and what went into it; the next one begins in the same file.
+    pub(super) fn restart(&mut self) -> Result<()> {
+        self.file.set_len(0)?;
+        self.delivered.clear();
+        self.batch = None;
+        Ok(())
+    }
+
     /// The import is complete: forgets it.
     pub(super) fn finish(self) -> Result<()> {
         Ok(fs::remove_file(&self.path)?)

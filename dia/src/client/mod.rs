@@ -2,8 +2,10 @@
 
 mod account;
 mod ask;
+mod exceptions;
 mod import;
 mod journal;
+mod passwords;
 mod read;
 mod session;
 
@@ -23,7 +25,11 @@ pub(crate) async fn run(command: ClientCommand, server: String) -> Result<()> {
             import::run(&server, &path, &database, custodian.as_deref(), no_wait).await
         }
         ClientCommand::Status { database } => read::status(&server, &database).await,
-        ClientCommand::Exceptions { database } => read::exceptions(&server, &database).await,
+        ClientCommand::Exceptions { database, command } => exceptions::run(&server, database.as_deref(), command).await,
+        ClientCommand::Passwords(command) => passwords::run(&server, command).await,
+        ClientCommand::Reprocess { database, batch, all } => {
+            exceptions::reprocess(&server, &database, &batch, all).await
+        }
         ClientCommand::Search { database, query } => read::search(&server, &database, &query).await,
         ClientCommand::Ask { case, database, question } => {
             ask::run(&server, &case, database.as_deref(), &question).await

@@ -1,4 +1,4 @@
-//! Commands that show what the server knows: cases, databases, status, exceptions, search.
+//! Commands that show what the server knows: cases, databases, status, search.
 
 use anyhow::Result;
 use domain::{
@@ -12,7 +12,7 @@ use super::session::Session;
 use crate::out;
 
 /// All pages of a list.
-async fn all<T: DeserializeOwned>(session: &Session, path: &str, query: &[(&str, &str)]) -> Result<Vec<T>> {
+pub(super) async fn all<T: DeserializeOwned>(session: &Session, path: &str, query: &[(&str, &str)]) -> Result<Vec<T>> {
     let mut items = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
@@ -30,7 +30,7 @@ async fn all<T: DeserializeOwned>(session: &Session, path: &str, query: &[(&str,
     }
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or("")
 }
 
@@ -82,22 +82,6 @@ pub(super) async fn status(server: &str, database: &str) -> Result<()> {
     let status: DatabaseStatus = session.get(&format!("/databases/{database}/status"), &[]).await?;
     out::line(&format!("{}, index generation {}", status.status, status.generation));
     out::line(&reconciliation(&status.counts));
-    Ok(())
-}
-
-/// `dia exceptions`
-pub(super) async fn exceptions(server: &str, database: &str) -> Result<()> {
-    let session = Session::resume(server)?;
-    for row in all::<Value>(&session, &format!("/databases/{database}/exceptions"), &[]).await? {
-        out::line(&format!(
-            "{:<16}  {}  {}\n                  {} — {}",
-            text(&row, "category"),
-            text(&row, "document_id"),
-            text(&row, "path"),
-            text(&row, "detail"),
-            text(&row, "advice")
-        ));
-    }
     Ok(())
 }
 

@@ -85,5 +85,5 @@ fn parse(id: &str) -> Result<JobId> {
 
 fn named(queue: &str) -> Result<Queue> {
     Queue::parse(queue)
-        .with_context(|| format!("`{queue}` is not a queue: ingest, extract, index, chat or maintenance"))
+        .with_context(|| format!("`{queue}` is not a queue: ingest, extract, ocr, index, relate, chat or maintenance"))
 }

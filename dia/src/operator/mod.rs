@@ -1,6 +1,7 @@
 //! The operator's commands: they work on the data directory itself, so they also work when the server is down.
 
 mod jobs;
+mod known_files;
 
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use anyhow::Result;
 use domain::{actor::Actor, ids};
 
 pub(crate) use jobs::{jobs, queues};
+pub(crate) use known_files::known_files;
 
 use crate::{
     cli::ConfigCommand,

@@ -7,5 +7,6 @@
     reason = "tests; they start the program in an environment of their own"
 )]
 
+mod passwords;
 mod server;
 mod walk;

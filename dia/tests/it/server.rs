@@ -50,7 +50,19 @@ impl Server {
 
     /// Starts on an existing home folder and waits until it listens.
     pub(crate) fn start_in(home: TempDir) -> Self {
-        let mut child = dia(home.path()).arg("serve").stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        Self::start_with(home, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub(crate) fn start_with(home: TempDir, variables: &[(&str, &str)]) -> Self {
+        Self::start_saying(home, variables, Stdio::inherit())
+    }
+
+    /// The same with somewhere for what it logs.
+    pub(crate) fn start_saying(home: TempDir, variables: &[(&str, &str)], log: impl Into<Stdio>) -> Self {
+        let mut serve = dia(home.path());
+        serve.arg("serve").envs(variables.iter().copied());
+        let mut child = serve.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut server = Self { child, home, url: String::new(), code: None };
         for line in lines.by_ref() {
@@ -109,6 +121,12 @@ impl Server {
         self.signal("-TERM");
         let status = self.child.wait().unwrap();
         assert!(status.success(), "unclean stop: {status}");
+        std::mem::replace(&mut self.home, tempfile::tempdir().unwrap())
+    }
+
+    /// Waits until it dies by itself.
+    pub(crate) fn die(mut self) -> TempDir {
+        assert!(!self.child.wait().unwrap().success());
         std::mem::replace(&mut self.home, tempfile::tempdir().unwrap())
     }
 

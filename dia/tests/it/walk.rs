@@ -67,6 +67,45 @@ fn import_search_and_ask() {
 }
 
 #[test]
+fn exceptions_are_worked_through() {
+    let server = Server::start();
+    let (_, database) = ready(&server);
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "empty.txt", "");
+    write(folder.path(), "also empty.txt", "");
+    write(folder.path(), "note.txt", "A note about the lighthouse.\n");
+    let path = folder.path().to_str().unwrap().to_owned();
+    server.ok(&["import", &path, "--database", &database]);
+    let listed = server.ok(&["exceptions", &database]);
+    let ids: Vec<&str> = listed.lines().step_by(2).filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(ids.len(), 2, "{listed}");
+    let ignored =
+        server.ok(&["exceptions", "ignore", &database, "--document", ids[0], "--note", "empty at the source"]);
+    assert!(ignored.starts_with("1 exceptions are set aside"), "{ignored}");
+    assert!(server.ok(&["status", &database]).contains("excluded 1 + exception 1"));
+    let refused = server.run(&["exceptions", "ignore", &database, "--note", " "]);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("invalid"));
+
+    let whole = tempfile::tempdir().unwrap();
+    write(whole.path(), "whole.txt", "The whole text mentions a foghorn.\n");
+    let file = whole.path().join("whole.txt");
+    let replaced = server.ok(&["exceptions", "replace", ids[1], file.to_str().unwrap(), "--note", "a fresh copy"]);
+    assert!(replaced.contains("is version 2 now, 35 bytes"), "{replaced}");
+    while !server.ok(&["status", &database]).contains("indexed 2 ") {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(server.ok(&["search", "--database", &database, "foghorn"]).starts_with("1 documents"));
+    let retried = server.ok(&["exceptions", "retry", &database, "--document", ids[0]]);
+    assert!(retried.starts_with("1 documents are tried again"), "{retried}");
+    while !server.ok(&["status", &database]).contains("excluded 0 + exception 1 (") {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let nobody = "01890000-0000-7000-8000-000000000000";
+    let missing = server.run(&["reprocess", &database, nobody]);
+    assert!(!missing.status.success() && String::from_utf8_lossy(&missing.stderr).contains("not_found"));
+}
+
+#[test]
 fn an_interrupted_import_resumes_and_a_killed_server_loses_nothing() {
     let server = Server::start();
     let (_, database) = ready(&server);
@@ -93,6 +132,50 @@ fn an_interrupted_import_resumes_and_a_killed_server_loses_nothing() {
 }
 
 #[test]
+fn an_import_interrupted_while_it_waits_is_not_delivered_twice() {
+    let server = Server::start();
+    let (_, database) = ready(&server);
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..40 {
+        write(folder.path(), &format!("note {n}.txt"), &format!("Note number{n} about the quay.\n"));
+    }
+    let path = folder.path().to_str().unwrap().to_owned();
+    let mut import =
+        server.command().args(["import", &path, "--database", &database]).stderr(Stdio::null()).spawn().unwrap();
+    // Everything is delivered once the batch is closed; from then on the import only waits.
+    while !server.ok(&["status", &database]).contains("received 40 ") {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    import.kill().unwrap();
+    import.wait().unwrap();
+    let output = server.ok(&["import", &path, "--database", &database]);
+    assert!(output.contains("received 40 + unpacked 0 = indexed 40 + duplicate 0"), "{output}");
+    // What came into the folder later is a delivery of its own.
+    write(folder.path(), "later.txt", "A later note about the lighthouse.\n");
+    let output = server.ok(&["import", &path, "--database", &database]);
+    assert!(output.contains("received 41 + unpacked 0 = indexed 1 + duplicate 40"), "{output}");
+}
+
+#[test]
+fn what_a_dead_server_was_doing_goes_on_at_once() {
+    let patient = ("DIA_WORKERS__LEASE_SECONDS", "86400");
+    let server = Server::start();
+    let (_, database) = ready(&server);
+    let mut home = server.stop();
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "lease.txt", "The tenant pays a rent of 1,250 dollars each month.\n");
+    let path = folder.path().to_str().unwrap().to_owned();
+    // It dies with the document in its hands, then with the lease of the index.
+    let server = Server::start_with(home, &[patient, ("DIA_FAILPOINT", "extract.after_read")]);
+    server.run(&["import", &path, "--database", &database]);
+    home = server.die();
+    home = Server::start_with(home, &[patient, ("DIA_FAILPOINT", "index.after_write")]).die();
+    let server = Server::start_with(home, &[patient]);
+    let output = server.ok(&["import", &path, "--database", &database]);
+    assert!(output.contains("received 1 + unpacked 0 = indexed 1"), "{output}");
+}
+
+#[test]
 fn one_directory_has_one_server_and_a_wrong_key_is_noticed() {
     let server = Server::start();
     let output = server.run(&["serve"]);
@@ -108,6 +191,27 @@ fn one_directory_has_one_server_and_a_wrong_key_is_noticed() {
 }
 
 #[test]
+fn known_files_are_left_out_from_the_next_start_on() {
+    let server = Server::start();
+    let (_, database) = ready(&server);
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "part.bin", "abc");
+    write(folder.path(), "lease.txt", "The lease ends on 31 March 2031.");
+    let lists = tempfile::tempdir().unwrap();
+    let at = |name: &str| lists.path().join(name).to_str().unwrap().to_owned();
+    // Of "abc" (FIPS 180-2).
+    write(lists.path(), "list.txt", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n");
+    let made = server.ok(&["known-files", "import", &at("list.txt"), "--into", &at("known")]);
+    assert!(made.contains("1 SHA-256, 0 SHA-1, 0 MD5") && made.contains("workers.known_files"), "{made}");
+    let refused = server.run(&["known-files", "import", &at("known"), "--into", &at("other")]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("holds no MD5, SHA-1 or SHA-256"), "{refused:?}");
+    let server = Server::start_with(server.stop(), &[("DIA_WORKERS__KNOWN_FILES", &at("known"))]);
+    let path = folder.path().to_str().unwrap().to_owned();
+    let output = server.ok(&["import", &path, "--database", &database]);
+    assert!(output.contains("received 2 + unpacked 0 = indexed 1 + duplicate 0 + excluded 1"), "{output}");
+}
+
+#[test]
 fn configuration_mistakes_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("dia.toml");
@@ -115,6 +219,7 @@ fn configuration_mistakes_are_named() {
         ("[api]\nlisten_on = \"x\"\n", "listen_on"),
         ("[workers]\nextract = \"many\"\n", "extract"),
         ("[api]\nmax_body_bytes = 0\n", "max_body_bytes"),
+        ("[workers]\nnear_duplicate_percent = 59\n", "near_duplicate_percent"),
         ("[web]\n", "web"),
     ] {
         fs::write(&file, text).unwrap();

@@ -8,14 +8,23 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use domain::ids::DatabaseId;
+
 /// Bytes of plaintext in one cached block; the same as a sealed block of storage, so that a miss decrypts exactly one.
 pub(super) const BLOCK: usize = 16 * 1024;
 
-/// A bounded cache of decrypted blocks; clones share it.
+/// A bounded cache of decrypted blocks, one for a whole process; clones share it.
 #[derive(Clone)]
 pub struct BlockCache {
     state: Arc<Mutex<State>>,
     budget: usize,
+}
+
+/// The blocks of one database in the cache.
+#[derive(Debug, Clone)]
+pub struct Blocks {
+    cache: BlockCache,
+    database: DatabaseId,
 }
 
 #[derive(Default)]
@@ -25,13 +34,18 @@ struct State {
     young_bytes: usize,
 }
 
-/// A file, by its name (names of segments are random and never reused), and the number of a block in it.
-pub(super) type Key = (Arc<str>, usize);
+/// The database, the file by its name (names of segments are random and never reused), and the number of a block in it.
+type Key = (DatabaseId, Arc<str>, usize);
 
 impl BlockCache {
     /// A cache that holds at most `bytes` of plaintext.
     pub fn new(bytes: usize) -> Self {
         Self { state: Arc::default(), budget: bytes }
+    }
+
+    /// The part of it that `database` uses.
+    pub fn of(&self, database: DatabaseId) -> Blocks {
+        Blocks { cache: self.clone(), database }
     }
 
     /// The most bytes it holds.
@@ -44,7 +58,7 @@ impl BlockCache {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<Arc<[u8]>> {
+    fn get(&self, key: &Key) -> Option<Arc<[u8]>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(block) = state.young.get(key) {
             return Some(block.clone());
@@ -54,7 +68,7 @@ impl BlockCache {
         Some(block)
     }
 
-    pub(super) fn put(&self, key: Key, block: Arc<[u8]>) {
+    fn put(&self, key: Key, block: Arc<[u8]>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.insert(&mut state, key, block);
     }
@@ -72,6 +86,18 @@ impl BlockCache {
         if let Some(before) = state.young.insert(key, block) {
             state.young_bytes -= before.len();
         }
+    }
+}
+
+impl Blocks {
+    /// Block `number` of `file`, if it is kept.
+    pub(super) fn get(&self, file: &Arc<str>, number: usize) -> Option<Arc<[u8]>> {
+        self.cache.get(&(self.database, file.clone(), number))
+    }
+
+    /// Keeps a block.
+    pub(super) fn put(&self, file: &Arc<str>, number: usize, block: Arc<[u8]>) {
+        self.cache.put((self.database, file.clone(), number), block);
     }
 }
 
@@ -93,15 +119,29 @@ mod tests {
     #[test]
     fn it_stays_within_its_budget_and_keeps_what_is_used() {
         let cache = BlockCache::new(100);
+        let blocks = cache.of(DatabaseId::new());
         let name: Arc<str> = "segment".into();
-        cache.put((name.clone(), 0), vec![7; 10].into());
+        blocks.put(&name, 0, vec![7; 10].into());
         for block in 1..1_000 {
-            cache.put((name.clone(), block), vec![0; 10].into());
-            assert_eq!(cache.get(&(name.clone(), 0)).as_deref(), Some(&[7; 10][..]), "after {block}");
+            blocks.put(&name, block, vec![0; 10].into());
+            assert_eq!(blocks.get(&name, 0).as_deref(), Some(&[7; 10][..]), "after {block}");
             assert!(held(&cache) <= 100);
         }
-        assert!(cache.get(&(name.clone(), 500)).is_none());
-        cache.put((name, 5_000), vec![0; 90].into());
+        assert!(blocks.get(&name, 500).is_none());
+        blocks.put(&name, 5_000, vec![0; 90].into());
+        assert!(held(&cache) <= 100);
+    }
+
+    #[test]
+    fn databases_share_the_budget_and_nothing_else() {
+        let cache = BlockCache::new(100);
+        let (one, other) = (cache.of(DatabaseId::new()), cache.of(DatabaseId::new()));
+        let name: Arc<str> = "segment".into();
+        one.put(&name, 0, vec![1; 40].into());
+        assert!(other.get(&name, 0).is_none(), "a file of that name in another database");
+        other.put(&name, 0, vec![2; 40].into());
+        assert_eq!(one.get(&name, 0).as_deref(), Some(&[1; 40][..]));
+        assert_eq!(other.get(&name, 0).as_deref(), Some(&[2; 40][..]));
         assert!(held(&cache) <= 100);
     }
 }

@@ -8,7 +8,7 @@ use tantivy::{
     directory::{FileHandle, OwnedBytes},
 };
 
-use super::cache::{BLOCK, BlockCache};
+use super::cache::{BLOCK, Blocks};
 
 /// Reads that cover more blocks than this go past the cache: they are whole-file loads, which their reader keeps.
 const MAX_CACHED_BLOCKS: usize = 64;
@@ -18,11 +18,11 @@ pub(super) struct SealedFile {
     source: Arc<dyn ReadAt>,
     len: usize,
     /// `None` for lists of deleted entries: their names may recur with other bytes after a lost commit.
-    cache: Option<BlockCache>,
+    cache: Option<Blocks>,
 }
 
 impl SealedFile {
-    pub(super) fn new(name: &str, source: Arc<dyn ReadAt>, cache: BlockCache) -> io::Result<Self> {
+    pub(super) fn new(name: &str, source: Arc<dyn ReadAt>, cache: Blocks) -> io::Result<Self> {
         let len = usize::try_from(source.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let is_deletes = Path::new(name).extension().is_some_and(|extension| extension == "del");
         let cache = (!is_deletes).then_some(cache);
@@ -34,14 +34,13 @@ impl SealedFile {
         if bytes.len() == range.len() { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
-    fn block(&self, cache: &BlockCache, number: usize) -> io::Result<Arc<[u8]>> {
-        let key = (self.name.clone(), number);
-        if let Some(block) = cache.get(&key) {
+    fn block(&self, cache: &Blocks, number: usize) -> io::Result<Arc<[u8]>> {
+        if let Some(block) = cache.get(&self.name, number) {
             return Ok(block);
         }
         let start = number * BLOCK;
         let block: Arc<[u8]> = self.direct(start..(start + BLOCK).min(self.len))?.into();
-        cache.put(key, block.clone());
+        cache.put(&self.name, number, block.clone());
         Ok(block)
     }
 }

@@ -21,7 +21,7 @@ use tantivy::{
     },
 };
 
-pub use cache::BlockCache;
+pub use cache::{BlockCache, Blocks};
 use file::SealedFile;
 
 /// The file that names the living segments.
@@ -31,13 +31,13 @@ const META: &str = "meta.json";
 #[derive(Clone)]
 pub(crate) struct SealedDirectory {
     files: Arc<dyn SealedFiles>,
-    cache: BlockCache,
+    cache: Blocks,
     small: Arc<Mutex<HashMap<PathBuf, Vec<u8>>>>,
 }
 
 impl SealedDirectory {
     /// The view that `meta` names; an empty one without.
-    pub(crate) fn new(files: Arc<dyn SealedFiles>, cache: BlockCache, meta: Option<&[u8]>) -> Self {
+    pub(crate) fn new(files: Arc<dyn SealedFiles>, cache: Blocks, meta: Option<&[u8]>) -> Self {
         let small = meta.map(|meta| (PathBuf::from(META), meta.to_vec())).into_iter().collect();
         Self { files, cache, small: Arc::new(Mutex::new(small)) }
     }

@@ -8,7 +8,10 @@ mod question;
 mod route;
 mod thesaurus;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use domain::ids::DocumentId;
 use serde::Serialize;
@@ -19,6 +22,7 @@ use crate::{
     entry::{Card, Place},
     reader::{Statistics, document_id},
     search::allowed,
+    words::stems,
 };
 use chunks::{Sought, best_chunks};
 use question::{Asked, Question};
@@ -59,6 +63,17 @@ pub struct Passage {
     pub text: String,
     /// How well it fits; compares only within one answer.
     pub score: f32,
+    /// The words it was sought by: what remained of the question once its document was named, and what those words bring along.
+    pub sought: Arc<[SoughtWord]>,
+}
+
+/// A word that passages were sought by.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SoughtWord {
+    /// The word as [`stemmed`] gives it.
+    pub stem: String,
+    /// How much it counts: 1 for a word of the question, less for one that such a word brought along.
+    pub weight: f32,
 }
 
 /// A chunk that may answer, before it is read.
@@ -67,6 +82,21 @@ struct Candidate {
     source: usize,
     document: u128,
     address: DocAddress,
+    sought: Arc<[SoughtWord]>,
+}
+
+/// The stemmed words of a text, in order, as questions and passages are compared.
+pub fn stemmed(text: &str) -> Vec<String> {
+    stems(text).into_iter().map(|word| word.text).collect()
+}
+
+/// The words a passage is sought by when nothing but the question is known.
+pub fn sought(question: &str) -> Arc<[SoughtWord]> {
+    weighted(&widened(&Question::read(question).meaning()))
+}
+
+fn weighted(asked: &[Asked]) -> Arc<[SoughtWord]> {
+    asked.iter().map(|word| SoughtWord { stem: word.stem.clone(), weight: word.weight }).collect()
 }
 
 /// The `k` passages of the documents in `scope` that best fit `question`, best first. Several readers are one collection.
@@ -105,8 +135,10 @@ fn of_routed(
         let Some(reader) = readers.get(document.source) else { continue };
         let asked =
             if document.chunks <= SHORT_DOCUMENT { question.meaning() } else { question.residual(&document.named) };
+        let asked = widened(&asked);
+        let words = weighted(&asked);
         let sought = Sought {
-            asked: &widened(&asked),
+            asked: &asked,
             allowed: Some(&HashSet::from([document.id])),
             fill: document.score >= lead - FILL_DISTANCE,
             limit: k,
@@ -117,6 +149,7 @@ fn of_routed(
                 source: document.source,
                 document: found.document,
                 address: found.address,
+                sought: Arc::clone(&words),
             });
         }
     }
@@ -133,7 +166,8 @@ fn of_others(
     known: &HashSet<(usize, u128)>,
 ) -> Result<Vec<Candidate>> {
     let statistics = Statistics::chunks(readers);
-    let asked: Vec<Asked> = widened(&question.meaning());
+    let asked = widened(&question.meaning());
+    let words = weighted(&asked);
     let mut candidates = Vec::new();
     for (source, reader) in readers.iter().enumerate() {
         let allowed = allowed(reader, scope)?;
@@ -149,6 +183,7 @@ fn of_others(
                 source,
                 document: found.document,
                 address: found.address,
+                sought: Arc::clone(&words),
             });
         }
     }
@@ -181,6 +216,7 @@ fn passages(readers: &[Reader], candidates: &[Candidate]) -> Result<Vec<Passage>
             last_page: chunk.last_page,
             text: chunk.text,
             score: candidate.score,
+            sought: Arc::clone(&candidate.sought),
         });
     }
     Ok(passages)

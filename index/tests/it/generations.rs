@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use domain::ids::DatabaseId;
 use index::{BlockCache, Error, Reader, SearchRequest, Writer};
 
 use crate::{
@@ -106,8 +107,9 @@ fn damage_is_an_error_and_never_a_panic() {
         for when in ["before opening", "after opening", "missing"] {
             let (files, generation) = build();
             let name = &generation.files[number];
-            let opened =
-                |files: &MemoryFiles| Reader::open(Arc::new(files.clone()), &generation.meta, &BlockCache::new(0));
+            let opened = |files: &MemoryFiles| {
+                Reader::open(Arc::new(files.clone()), &generation.meta, &BlockCache::new(0).of(DatabaseId::new()))
+            };
             let outcome = match when {
                 "after opening" => {
                     let reader = opened(&files).unwrap();
@@ -139,7 +141,10 @@ fn meta_that_is_not_ours_is_refused() {
     let generation = writer(&files, None).commit().unwrap();
     let meta = String::from_utf8(generation.meta).unwrap();
     for bad in ["", "{", &meta.replace("\"passage\"", "\"other\"")] {
-        assert!(Reader::open(Arc::new(files.clone()), bad.as_bytes(), &BlockCache::new(0)).is_err(), "{bad}");
+        assert!(
+            Reader::open(Arc::new(files.clone()), bad.as_bytes(), &BlockCache::new(0).of(DatabaseId::new())).is_err(),
+            "{bad}"
+        );
         assert!(Writer::open(Arc::new(files.clone()), Some(bad.as_bytes()), 0, 1).is_err(), "{bad}");
     }
 }

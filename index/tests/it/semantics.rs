@@ -10,6 +10,7 @@ fn papers() -> Vec<Paper> {
     let mut mail = Paper::new("mail.eml", "Please see the indemnity clause before Friday.");
     mail.media_type = "message/rfc822".into();
     mail.custodian = Some("Ann Lee".to_owned());
+    mail.copy_custodians = vec!["Ann Lee".to_owned(), "Cy Poe".to_owned()];
     mail.labels = vec!["hot".to_owned(), "Privileged Review".to_owned()];
     mail.metadata = Metadata {
         subject: Some("Final invoice".to_owned()),
@@ -74,6 +75,7 @@ fn queries_speak_of_whole_documents() {
         ("author:registry", &[deed]),
         ("name:share*", &[note]),
         ("custodian:lee", &[mail]),
+        ("custodian:poe", &[mail]),
         ("label:privileged", &[mail]),
         ("type:pdf", &[deed]),
         ("type:xlsx OR type:rfc822", &[mail, note]),
@@ -112,6 +114,7 @@ fn filters_narrow_and_facets_count_what_matches() {
         2
     );
     assert_eq!(count(Scope { custodians: vec!["Ann Lee".into()], ..Scope::default() }), 1);
+    assert_eq!(count(Scope { custodians: vec!["Cy Poe".into()], ..Scope::default() }), 1);
     assert_eq!(count(Scope { custodians: vec!["Ann".into()], ..Scope::default() }), 0);
     assert_eq!(count(Scope { labels: vec!["Privileged Review".into()], ..Scope::default() }), 1);
     assert_eq!(count(Scope { from: at("2023-06-01T00:00:00Z"), ..Scope::default() }), 2);
@@ -121,7 +124,7 @@ fn filters_narrow_and_facets_count_what_matches() {
     let facets = ask(&reader, "NOT filler").facets.unwrap();
     let facet = |value: &str, count| Facet { value: value.to_owned(), count };
     assert_eq!(facets.media_types, [facet("text/plain", 2), facet("message/rfc822", 1)]);
-    assert_eq!(facets.custodians, [facet("Ann Lee", 1), facet("Bo Chan", 1)]);
+    assert_eq!(facets.custodians, [facet("Ann Lee", 1), facet("Bo Chan", 1), facet("Cy Poe", 1)]);
     assert_eq!(facets.labels, [facet("Privileged Review", 1), facet("hot", 1)]);
     assert_eq!(facets.years, [facet("2024", 1)]);
 }

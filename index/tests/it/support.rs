@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{
-    ids::{BatchId, DocumentId},
+    ids::{BatchId, DatabaseId, DocumentId},
     text::{Chunk, Metadata, scalars},
 };
 use index::{BlockCache, Entry, Generation, Reader, SearchRequest, SearchResults, Writer, query};
@@ -18,6 +18,7 @@ pub(crate) struct Paper {
     pub(crate) name: String,
     pub(crate) media_type: String,
     pub(crate) custodian: Option<String>,
+    pub(crate) copy_custodians: Vec<String>,
     pub(crate) labels: Vec<String>,
     pub(crate) metadata: Metadata,
     pub(crate) text: String,
@@ -33,6 +34,7 @@ impl Paper {
             name: name.to_owned(),
             media_type: "text/plain".to_owned(),
             custodian: None,
+            copy_custodians: Vec::new(),
             labels: Vec::new(),
             metadata: Metadata::default(),
             text: text.to_owned(),
@@ -65,6 +67,7 @@ pub(crate) fn add(writer: &mut Writer, paper: &Paper) {
         path: &paper.name,
         media_type: &paper.media_type,
         custodian: paper.custodian.as_deref(),
+        copy_custodians: &paper.copy_custodians,
         labels: &paper.labels,
         metadata: &paper.metadata,
         pages: u32::try_from(chunks.len()).unwrap(),
@@ -79,7 +82,7 @@ pub(crate) fn writer(files: &MemoryFiles, before: Option<&Generation>) -> Writer
 }
 
 pub(crate) fn open(files: &MemoryFiles, generation: &Generation) -> Reader {
-    Reader::open(Arc::new(files.clone()), &generation.meta, &BlockCache::new(8 << 20)).unwrap()
+    Reader::open(Arc::new(files.clone()), &generation.meta, &BlockCache::new(8 << 20).of(DatabaseId::new())).unwrap()
 }
 
 /// An index of `papers`, open.

@@ -20,7 +20,7 @@ pub(super) fn read(bytes: &[u8], composer: &mut Composer) {
 }
 
 /// Writes the text of a page to `composer`.
-pub(super) fn write(html: &str, composer: &mut Composer) {
+pub(crate) fn write(html: &str, composer: &mut Composer) {
     let sink =
         Sink(RefCell::new(Page { composer, skipping: None, heading: None, title: None, pre: 0, pending_space: false }));
     let tokenizer = Tokenizer::new(sink, TokenizerOpts::default());
@@ -32,7 +32,7 @@ pub(super) fn write(html: &str, composer: &mut Composer) {
 }
 
 /// `charset=` in the first kilobyte, as browsers look for it.
-fn declared_encoding(bytes: &[u8]) -> Option<String> {
+pub(crate) fn declared_encoding(bytes: &[u8]) -> Option<String> {
     let head = bytes.get(..1024).unwrap_or(bytes).to_ascii_lowercase();
     let after = head.get(find(&head, b"charset=")?.saturating_add(8)..)?;
     let label: Vec<u8> = after

@@ -1,25 +1,49 @@
 //! Text of documents: one format, one file. Runs in the child.
 
+mod asides;
+mod biff;
+mod biff12;
+mod content_lines;
+mod docx;
 pub(crate) mod eml;
-mod html;
+mod epub;
+pub(crate) mod html;
+mod ics;
 mod image;
+mod imported;
+mod json;
 mod listing;
+mod markup;
+mod msg;
+mod odf;
+mod ods;
 mod office;
+pub(crate) mod package;
 mod pdf;
+pub(crate) mod pkcs7;
 mod plain;
+mod pptx;
+pub(crate) mod rtf;
 mod sheet;
+mod tnef;
+mod vcf;
+mod workbook;
 mod xml;
 
 use std::io;
 
 use domain::{
     outcome::{Category, Exception},
-    text::Text,
+    text::{Text, Warning},
 };
 use office_oxide::DocumentFormat;
 
-pub(crate) use self::pdf::Engines;
-use crate::{compose::Composer, format::Format, settings::Settings};
+pub(crate) use self::pdf::{AttachedFile, Engines, attached_files};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    compose::Composer, format::Format, limits::Limits, passwords::KeyRing, protection, settings::Settings, sniff,
+};
 
 /// A page that must be recognised: grey pixels, row by row.
 pub(crate) struct PageImage {
@@ -38,37 +62,95 @@ pub(crate) fn document(
     bytes: Vec<u8>,
     settings: &Settings,
     engines: &Engines,
+    keys: &KeyRing,
     send: &mut dyn FnMut(PageImage) -> io::Result<()>,
 ) -> Result<Text, Exception> {
     if bytes.is_empty() {
         return Err(Exception::new(Category::Empty, "the file has no bytes"));
     }
+    if format == Format::EncryptedOffice {
+        return decrypted(name, bytes, settings, engines, keys, send);
+    }
+    let mut bytes = bytes;
+    protection::unlock(format, &mut bytes, keys)?;
     let mut composer = Composer::new(&settings.limits);
-    let mut scans = Scans { settings, send };
+    let mut scans = Scans { settings, sent: 0, send };
     match format {
-        Format::Pdf => pdf::read(bytes, engines, &mut composer, &mut scans)?,
+        Format::Pdf => pdf::read(bytes, engines, keys, &mut composer, &mut scans)?,
         Format::Docx => office::read(bytes, DocumentFormat::Docx, &mut composer)?,
         Format::Doc => office::read(bytes, DocumentFormat::Doc, &mut composer)?,
         Format::Pptx => office::read(bytes, DocumentFormat::Pptx, &mut composer)?,
         Format::Ppt => office::read(bytes, DocumentFormat::Ppt, &mut composer)?,
-        Format::Xlsx | Format::Xlsb | Format::Xls | Format::Ods => sheet::read(bytes, format, &mut composer)?,
+        Format::Xlsx | Format::Xlsb | Format::Xls => sheet::read(bytes, format, &mut composer)?,
+        Format::Ods => ods::read(bytes, &mut composer)?,
+        Format::Odt | Format::Odp => odf::read(bytes, &mut composer)?,
+        Format::Rtf => rtf::read(&bytes, &mut composer)?,
+        Format::Epub => epub::read(bytes, &mut composer)?,
         Format::Html => html::read(&bytes, &mut composer),
         Format::Xml => xml::read(&bytes, &mut composer),
+        Format::Text if sniff::extension(name) == "json" => json::read(&bytes, &mut composer),
         Format::Text | Format::Csv | Format::Markdown => plain::read(&bytes, format, &mut composer),
         Format::Eml => eml::read(&bytes, &mut composer)?,
-        Format::Zip | Format::Mbox => listing::read(bytes, format, &mut composer)?,
+        Format::Msg => msg::read(bytes, &mut composer)?,
+        Format::Tnef => tnef::read(&bytes, &mut composer)?,
+        Format::Pkcs7 => pkcs7::read(&bytes, &mut composer)?,
+        Format::Ics => ics::read(&bytes, &mut composer),
+        Format::Vcf => vcf::read(&bytes, &mut composer),
+        Format::Zip
+        | Format::Tar
+        | Format::Gzip
+        | Format::Bzip2
+        | Format::Xz
+        | Format::Zstd
+        | Format::SevenZip
+        | Format::Mbox
+        | Format::Pst => listing::read(bytes, format, name, &settings.limits, keys, &mut composer)?,
         Format::Png | Format::Jpeg | Format::Tiff | Format::Gif | Format::Bmp | Format::Webp => {
             image::read(bytes, format, &mut composer, &mut scans)?;
         }
         _ => return Err(Exception::new(Category::Unsupported, format!("no reader for {}", format.media_type()))),
     }
-    let _ = name;
     Ok(composer.finish())
+}
+
+/// Reads an Office file inside its encryption wrapper; the metadata say what it is.
+fn decrypted(
+    name: &str,
+    bytes: Vec<u8>,
+    settings: &Settings,
+    engines: &Engines,
+    keys: &KeyRing,
+    send: &mut dyn FnMut(PageImage) -> io::Result<()>,
+) -> Result<Text, Exception> {
+    let opened = protection::open(bytes, &settings.limits, keys)?;
+    let format = opened.format(name);
+    let mut text = document(format, name, opened.package, settings, engines, keys, send)?;
+    text.metadata.extra.insert("decrypted_format".to_owned(), format.name().to_owned());
+    if !opened.intact {
+        let detail = "the integrity check of the encrypted file fails: it was changed after it was encrypted";
+        text.warnings.push(Warning { category: Category::Partial, page: None, detail: detail.to_owned() });
+    }
+    Ok(text)
+}
+
+/// What a message has in common with its copies; `None` for other formats and for messages that cannot be read.
+pub(crate) fn message_key(format: Format, bytes: &[u8], limits: &Limits) -> Option<[u8; 32]> {
+    let mut composer = Composer::new(limits);
+    match format {
+        Format::Eml => eml::read(bytes, &mut composer).ok()?,
+        Format::Msg => msg::read(bytes.to_vec(), &mut composer).ok()?,
+        _ => return None,
+    }
+    let metadata = composer.finish().metadata;
+    let hash = metadata.message_hash.unwrap_or_default();
+    Some(Sha256::digest(format!("{hash} {}", metadata.content_hash?)).into())
 }
 
 /// Where pages without text go.
 pub(crate) struct Scans<'a> {
     pub(crate) settings: &'a Settings,
+    /// Pages that need to be recognised, so far.
+    pub(crate) sent: u32,
     send: &'a mut dyn FnMut(PageImage) -> io::Result<()>,
 }
 
@@ -86,11 +168,16 @@ impl Scans<'_> {
             return Ok(());
         }
         if !self.available() {
+            self.sent = self.sent.saturating_add(1);
             Self::unavailable(composer);
             return Ok(());
         }
         let (width, height) = grey.dimensions();
-        let image = PageImage { page, width, height, dpi, grey: grey.into_raw() };
+        let mut grey = grey.into_raw();
+        // A picture may bring more pixels than it is large.
+        grey.truncate((width as usize).saturating_mul(height as usize));
+        let image = PageImage { page, width, height, dpi, grey };
+        self.sent = self.sent.saturating_add(1);
         (self.send)(image).map_err(|_| Exception::new(Category::Internal, "nobody takes the page image"))
     }
 

@@ -1,7 +1,7 @@
 //! Word and `PowerPoint`, new and old, by `office_oxide`: its document tree becomes text. A slide is a page; Word knows no
 //! pages before it is laid out, so a Word document is one.
 
-use std::io::Cursor;
+use std::{collections::HashSet, io::Cursor};
 
 use domain::{
     clock::Timestamp,
@@ -9,23 +9,69 @@ use domain::{
 };
 use office_oxide::{
     Document, DocumentFormat, OfficeError,
-    ir::{DocumentIR, Element, HeaderFooter, InlineContent, List, Section, Table},
-    options::DamageKind,
+    ir::{DocumentIR, Element, HeaderFooter, InlineContent, List, Note, Section, Table},
+    options::{DamageKind, ParseOptions},
 };
 
-use super::corrupt;
+use super::{
+    asides::{Aside, Asides, Kind},
+    corrupt, docx, imported, pptx,
+};
 use crate::compose::Composer;
 
 pub(super) fn read(bytes: Vec<u8>, format: DocumentFormat, composer: &mut Composer) -> Result<(), Exception> {
-    let document = Document::from_reader(Cursor::new(bytes), format).map_err(|error| reason(&error))?;
+    read_with(bytes, format, true, composer)
+}
+
+/// Reads a document without the files it takes in.
+pub(super) fn read_own(bytes: Vec<u8>, format: DocumentFormat, composer: &mut Composer) -> Result<(), Exception> {
+    read_with(bytes, format, false, composer)
+}
+
+fn read_with(bytes: Vec<u8>, format: DocumentFormat, imports: bool, composer: &mut Composer) -> Result<(), Exception> {
+    let mut asides = Asides::default();
+    let mut slide_asides = Vec::new();
+    let mut importing = None;
+    match format {
+        DocumentFormat::Docx => {
+            docx::gather(bytes.clone(), &mut asides);
+            importing = imports.then(|| bytes.clone());
+        }
+        DocumentFormat::Pptx => slide_asides = pptx::gather(bytes.clone()),
+        _ => {}
+    }
+    // Embedded packages become documents of their own.
+    let mut options = ParseOptions::default();
+    options.limits.embedded_depth = 0;
+    let document = Document::from_reader_with(Cursor::new(bytes), format, &options).map_err(|error| reason(&error))?;
     let tree = document.to_ir();
     metadata(&tree, composer);
     let slides = matches!(format, DocumentFormat::Pptx | DocumentFormat::Ppt);
-    for section in &tree.sections {
+    let (mut hidden, mut said) = (Vec::new(), HashSet::new());
+    for (section, place) in tree.sections.iter().zip(0_usize..) {
         if slides && !composer.begin_page(None, section.title.clone()) {
             break;
         }
-        write_section(section, slides, composer);
+        write_section(section, slides, &mut said, composer);
+        if slides && section.hidden {
+            hidden.push(composer.page_number().to_string());
+        }
+        let slide = document.as_pptx().and_then(|deck| deck.slides.get(place));
+        for comment in slide.iter().flat_map(|slide| slide.comments()) {
+            let (by, text) = (comment.author.clone(), comment.text.clone());
+            asides.push(Aside { kind: Kind::Comment, by, at: None, text });
+        }
+        if slides {
+            asides.extend(slide_asides.get(place).into_iter().flatten().cloned());
+            asides.write(composer);
+        }
+    }
+    if let Some(bytes) = importing {
+        imported::write(bytes, composer);
+    }
+    asides.write(composer);
+    if !hidden.is_empty() {
+        composer.metadata.extra.insert("hidden_slides".to_owned(), hidden.join(", "));
     }
     for damage in document.damage() {
         if damage.kind != DamageKind::Recovered {
@@ -65,23 +111,32 @@ fn metadata(tree: &DocumentIR, composer: &mut Composer) {
     metadata.extra.extend(extra.into_iter().filter_map(|(name, value)| Some((name.to_owned(), text(value)?))));
 }
 
-fn write_section(section: &Section, slide: bool, composer: &mut Composer) {
-    let running = |running: &Option<HeaderFooter>, composer: &mut Composer| {
-        if let Some(running) = running {
+/// `said` holds the headers and footers written so far: sections repeat them, and each is worth saying once.
+fn write_section(section: &Section, slide: bool, said: &mut HashSet<String>, composer: &mut Composer) {
+    let mut running = |running: &Option<HeaderFooter>, composer: &mut Composer| {
+        if let Some(running) = running
+            && said.insert(plain(&running.content))
+        {
             write(&running.content, composer);
         }
     };
     running(&section.first_page_header, composer);
     running(&section.header, composer);
+    running(&section.even_page_header, composer);
     if slide && let Some(title) = section.title.as_deref().filter(|title| !repeats(title, &section.elements)) {
         composer.push_heading(1, title);
     }
     write(&section.elements, composer);
     running(&section.first_page_footer, composer);
     running(&section.footer, composer);
+    running(&section.even_page_footer, composer);
     if let Some(notes) = &section.speaker_notes {
         write(notes, composer);
     }
+}
+
+fn is_comment(note: &Note) -> bool {
+    note.marker.as_deref().is_some_and(|marker| marker.starts_with("Comment"))
 }
 
 /// True when the first element says the title anyway.
@@ -101,6 +156,8 @@ fn write(elements: &[Element], composer: &mut Composer) {
             Element::Table(table) => write_table(table, composer),
             Element::List(list) => write_list(list, composer),
             Element::TextBox(text_box) => write(&text_box.content, composer),
+            // Comments come as asides, with their dates.
+            Element::Endnote(note) if is_comment(note) => {}
             Element::Footnote(note) | Element::Endnote(note) => write(&note.content, composer),
             Element::CodeBlock(code) => composer.push(&code.content),
             _ => {}

@@ -1,45 +1,105 @@
-//! Workbooks (Excel new, binary and old, `OpenDocument`) by calamine: a sheet is a page with the sheet's name as its label.
+//! Workbooks of Excel (new, binary and old) by calamine: a sheet is a page with the sheet's name as its label.
 //! Only filled cells are visited, so a sheet with two cells a million rows apart costs two cells.
 
 use std::{
+    collections::HashMap,
     io::Cursor,
     panic::{self, AssertUnwindSafe},
 };
 
-use calamine::{Data, DataRef, ExcelDateTime, Ods, Reader, WorkbookProperties, Xls, Xlsb, Xlsx};
+use calamine::{
+    Data, DataRef, ExcelDateTime, NumberFormat, Reader, Sheet, SheetVisible, WorkbookProperties, Xls, Xlsb, XlsbError,
+    Xlsx, XlsxError,
+};
 use domain::{
     clock::Timestamp,
     outcome::{Category, Exception},
 };
 
-use super::corrupt;
+use office_oxide::xlsx::numfmt::apply_format;
+
+use super::{
+    asides::Asides,
+    biff, biff12, corrupt,
+    workbook::{self, Beside},
+};
 use crate::{compose::Composer, format::Format};
 
 type Bytes = Cursor<Vec<u8>>;
 
 pub(super) fn read(bytes: Vec<u8>, format: Format, composer: &mut Composer) -> Result<(), Exception> {
-    let input = Cursor::new(bytes);
-    match format {
-        Format::Xlsx => read_xlsx(input, composer),
-        Format::Xlsb => {
-            // calamine panics on some binary workbooks; what was read before that is kept.
-            let read = panic::catch_unwind(AssertUnwindSafe(|| read_xlsb(input, composer)));
-            read.unwrap_or_else(|_| {
-                composer.warn(Category::Crashed, None, "the reader failed within the workbook");
-                Ok(())
-            })
-        }
-        Format::Ods => {
-            read_dense(Ods::new(input).map_err(|error| reason(&error))?, composer);
-            Ok(())
-        }
-        _ => {
-            let mut book = Xls::new(input).map_err(|error| reason(&error))?;
-            metadata(book.workbook_properties().ok(), composer);
-            read_dense(book, composer);
+    // A stream of records without a compound file around it.
+    if format == Format::Xls && bytes.starts_with(b"\x09") {
+        let detail = "a workbook of Excel 4 or older, which has no reader; save it in a newer format";
+        return Err(Exception::new(Category::Unsupported, detail));
+    }
+    // calamine panics on some damaged workbooks; what was read before that is kept.
+    let read = panic::catch_unwind(AssertUnwindSafe(|| read_book(bytes, format, composer)));
+    match read {
+        Ok(read) => read,
+        Err(_) if composer.is_blank() => Err(corrupt("the workbook is damaged")),
+        Err(_) => {
+            composer.warn(Category::Partial, None, "the workbook is damaged; what follows the damage is left out");
             Ok(())
         }
     }
+}
+
+fn read_book(bytes: Vec<u8>, format: Format, composer: &mut Composer) -> Result<(), Exception> {
+    match format {
+        Format::Xlsx => {
+            let beside = workbook::gather(bytes.clone());
+            let mut book: Xlsx<Bytes> = Xlsx::new(Cursor::new(bytes)).map_err(|error| reason(&error))?;
+            metadata(book.workbook_properties().ok(), composer);
+            let mut sheets = Sheets { beside, ..Sheets::default() };
+            for sheet in book.sheets_metadata().to_vec() {
+                if !sheets.begin(&sheet, composer) {
+                    break;
+                }
+                let Ok(mut cells) = book.worksheet_cells_reader(&sheet.name) else {
+                    unreadable(composer);
+                    continue;
+                };
+                let formats: Vec<Option<NumberFormat>> =
+                    cells.styles().iter().map(|style| style.number_format.clone()).collect();
+                write_rows(composer, || {
+                    let found = cells.next_cell_with_style_id()?;
+                    Ok::<_, XlsxError>(found.map(|(cell, style)| {
+                        let format = formats.get(style).and_then(Option::as_ref);
+                        (cell.get_position().0, displayed(cell.get_value(), format))
+                    }))
+                });
+                sheets.end(&sheet.name, composer);
+            }
+            sheets.finish(composer);
+        }
+        Format::Xlsb => {
+            let mut beside = biff12::read(bytes.clone());
+            let mut book: Xlsb<Bytes> = Xlsb::new(Cursor::new(bytes)).map_err(|error| reason(&error))?;
+            metadata(book.workbook_properties().ok(), composer);
+            let mut sheets = Sheets::default();
+            for sheet in book.sheets_metadata().to_vec() {
+                if !sheets.begin(&sheet, composer) {
+                    break;
+                }
+                let Ok(mut cells) = book.worksheet_cells_reader(&sheet.name) else {
+                    unreadable(composer);
+                    continue;
+                };
+                write_rows(composer, || {
+                    let found = cells.next_cell()?;
+                    Ok::<_, XlsbError>(found.map(|cell| {
+                        let (row, column) = cell.get_position();
+                        (row, as_displayed(cell.get_value(), beside.format(&sheet.name, row, column)))
+                    }))
+                });
+                sheets.end_with(&sheet.name, beside.take_beside(&sheet.name), composer);
+            }
+            sheets.finish(composer);
+        }
+        _ => read_old(bytes, composer)?,
+    }
+    Ok(())
 }
 
 fn reason(error: &impl ToString) -> Exception {
@@ -50,81 +110,106 @@ fn reason(error: &impl ToString) -> Exception {
     corrupt("the file is not a readable workbook")
 }
 
-fn read_xlsx(input: Bytes, composer: &mut Composer) -> Result<(), Exception> {
-    let mut book: Xlsx<Bytes> = Xlsx::new(input).map_err(|error| reason(&error))?;
+/// Writes cells as they come, a row a line, until there are no more or one cannot be read.
+fn write_rows<E>(composer: &mut Composer, mut next: impl FnMut() -> Result<Option<(u32, String)>, E>) {
+    let mut rows = Rows::default();
+    while !composer.is_full() {
+        match next() {
+            Ok(Some((row, text))) => rows.push(row, &text, composer),
+            Ok(None) => return,
+            Err(_) => return unreadable(composer),
+        }
+    }
+}
+
+/// A workbook of Excel 97 to 2003: its sheets come as whole rectangles, which the memory limit bounds.
+fn read_old(bytes: Vec<u8>, composer: &mut Composer) -> Result<(), Exception> {
+    let mut beside = biff::Workbook::read(&bytes);
+    let mut book = Xls::new(Cursor::new(bytes)).map_err(|error| reason(&error))?;
     metadata(book.workbook_properties().ok(), composer);
-    for name in book.sheet_names() {
-        if !begin(&name, composer) {
+    let mut sheets = Sheets::default();
+    for sheet in book.sheets_metadata().to_vec() {
+        if !sheets.begin(&sheet, composer) {
             break;
         }
-        let Ok(mut cells) = book.worksheet_cells_reader(&name) else {
+        let Ok(range) = book.worksheet_range(&sheet.name) else {
             unreadable(composer);
             continue;
         };
+        let (first_row, first_column) = range.start().unwrap_or_default();
+        let place = |at: usize, first: u32| u32::try_from(at).unwrap_or(u32::MAX).saturating_add(first);
         let mut rows = Rows::default();
-        loop {
-            match cells.next_cell() {
-                Ok(Some(cell)) => rows.push(cell.get_position().0, &shown(cell.get_value()), composer),
-                Ok(None) => break,
-                Err(_) => {
-                    unreadable(composer);
-                    break;
-                }
-            }
+        for (row, column, value) in range.used_cells() {
+            let (row, column) = (place(row, first_row), place(column, first_column));
+            let text = as_displayed(&borrowed(value), beside.format(&sheet.name, row, column));
+            rows.push(row, &text, composer);
         }
+        sheets.end_with(&sheet.name, beside.take_beside(&sheet.name), composer);
     }
+    sheets.finish(composer);
     Ok(())
 }
 
-fn read_xlsb(input: Bytes, composer: &mut Composer) -> Result<(), Exception> {
-    let mut book: Xlsb<Bytes> = Xlsb::new(input).map_err(|error| reason(&error))?;
-    metadata(book.workbook_properties().ok(), composer);
-    for name in book.sheet_names() {
-        if !begin(&name, composer) {
-            break;
-        }
-        let Ok(mut cells) = book.worksheet_cells_reader(&name) else {
-            unreadable(composer);
-            continue;
-        };
-        let mut rows = Rows::default();
-        loop {
-            match cells.next_cell() {
-                Ok(Some(cell)) => rows.push(cell.get_position().0, &shown(cell.get_value()), composer),
-                Ok(None) => break,
-                Err(_) => {
-                    unreadable(composer);
-                    break;
-                }
+/// The sheets as they are written: each a page, with what stands beside its cells at the end.
+#[derive(Default)]
+pub(super) struct Sheets {
+    beside: HashMap<String, Beside>,
+    asides: Asides,
+    hidden: Vec<String>,
+    hidden_rows: Vec<String>,
+    hidden_columns: Vec<String>,
+}
+
+impl Sheets {
+    fn begin(&mut self, sheet: &Sheet, composer: &mut Composer) -> bool {
+        self.begin_named(&sheet.name, sheet.visible != SheetVisible::Visible, composer)
+    }
+
+    /// Begins a sheet; false when there is no room for another.
+    pub(super) fn begin_named(&mut self, name: &str, hidden: bool, composer: &mut Composer) -> bool {
+        let begun = !composer.is_full() && composer.begin_page(None, Some(name.to_owned()));
+        if begun {
+            composer.push_heading(1, name);
+            if hidden {
+                self.hidden.push(name.to_owned());
             }
         }
+        begun
     }
-    Ok(())
-}
 
-/// Formats whose sheets come as whole rectangles; the memory limit bounds them.
-fn read_dense<R: Reader<Bytes>>(mut book: R, composer: &mut Composer) {
-    for name in book.sheet_names() {
-        if !begin(&name, composer) {
-            break;
-        }
-        let Ok(range) = book.worksheet_range(&name) else {
-            unreadable(composer);
-            continue;
-        };
-        let mut rows = Rows::default();
-        for (row, _, value) in range.used_cells() {
-            rows.push(u32::try_from(row).unwrap_or(u32::MAX), &shown(&borrowed(value)), composer);
+    fn end(&mut self, name: &str, composer: &mut Composer) {
+        if let Some(beside) = self.beside.remove(name) {
+            self.end_with(name, beside, composer);
         }
     }
-}
 
-fn begin(name: &str, composer: &mut Composer) -> bool {
-    let begun = !composer.is_full() && composer.begin_page(None, Some(name.to_owned()));
-    if begun {
-        composer.push_heading(1, name);
+    /// Ends a sheet with what stands beside its cells.
+    pub(super) fn end_with(&mut self, name: &str, beside: Beside, composer: &mut Composer) {
+        for text in beside.drawn.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
+            composer.end_line();
+            composer.push(text);
+            composer.end_line();
+        }
+        for aside in beside.asides {
+            self.asides.push(aside);
+        }
+        self.asides.write(composer);
+        let named = |places: Vec<String>| (!places.is_empty()).then(|| format!("{name}: {}", places.join(", ")));
+        self.hidden_rows.extend(named(beside.hidden_rows));
+        self.hidden_columns.extend(named(beside.hidden_columns));
     }
-    begun
+
+    /// Says in the metadata what the workbook hides.
+    pub(super) fn finish(self, composer: &mut Composer) {
+        let hidden = [
+            ("hidden_sheets", self.hidden),
+            ("hidden_rows", self.hidden_rows),
+            ("hidden_columns", self.hidden_columns),
+        ];
+        for (name, places) in hidden.into_iter().filter(|(_, places)| !places.is_empty()) {
+            composer.metadata.extra.insert(name.to_owned(), places.join("; "));
+        }
+    }
 }
 
 fn unreadable(composer: &mut Composer) {
@@ -134,12 +219,12 @@ fn unreadable(composer: &mut Composer) {
 
 /// Parts cells by tabs and rows by line ends.
 #[derive(Default)]
-struct Rows {
+pub(super) struct Rows {
     row: Option<u32>,
 }
 
 impl Rows {
-    fn push(&mut self, row: u32, text: &str, composer: &mut Composer) {
+    pub(super) fn push(&mut self, row: u32, text: &str, composer: &mut Composer) {
         if text.is_empty() || composer.is_full() {
             return;
         }
@@ -165,6 +250,26 @@ fn borrowed(value: &Data) -> DataRef<'_> {
         Data::Error(value) => DataRef::Error(value.clone()),
         Data::Empty => DataRef::Empty,
     }
+}
+
+/// The value as the sheet shows it: a number in the format of its cell. Dates are written year first, whatever the format,
+/// because 1/2/2024 is two days.
+fn displayed(value: &DataRef<'_>, format: Option<&NumberFormat>) -> String {
+    as_displayed(value, format.map(|format| (format.format_id.unwrap_or(u32::MAX), format.format_code.as_str())))
+}
+
+/// The same by the number of a format that every Excel has, or by the code of another.
+fn as_displayed(value: &DataRef<'_>, format: Option<(u32, &str)>) -> String {
+    let Some((format, code)) = format else { return shown(value) };
+    let number = match value {
+        #[allow(clippy::cast_precision_loss, reason = "Excel has no other numbers")]
+        DataRef::Int(number) => *number as f64,
+        DataRef::Float(number) => *number,
+        _ => return shown(value),
+    };
+    let text = apply_format(number, format, Some(code).filter(|code| !code.is_empty()));
+    // A format such as `;;;` shows nothing, but the number is there.
+    if text.trim().is_empty() { shown(value) } else { text.trim().to_owned() }
 }
 
 /// The value as a person reads it: dates as dates, not as days since 1900.

@@ -1,26 +1,30 @@
 //! The parent's side: starts the sandboxed child for a document, feeds it, takes what it says, and turns whatever
 //! happens to it into a result or a named exception.
 
+mod described;
 mod process;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read},
     path::PathBuf,
-    sync::atomic::AtomicBool,
+    sync::{Arc, OnceLock, atomic::AtomicBool},
 };
 
 use domain::{
     clock::Timestamp,
     outcome::{Category, Exception},
+    provenance::Provenance,
     text::Text,
 };
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 pub(crate) use self::process::{Launch, Turn};
 use crate::{
     format::Format,
     ocr::{self, Recogniser},
+    passwords::Passwords,
     settings::Settings,
     wire::{Frame, ImageHead, Probe, Request, Task},
 };
@@ -31,12 +35,16 @@ pub struct Reader {
     settings: Settings,
     program: PathBuf,
     args: Vec<String>,
+    stops_at_scans: bool,
+    passwords: Passwords,
+    described: Arc<OnceLock<Provenance>>,
 }
 
 /// A member of a container, as the container names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberHead {
-    /// Position in the container, from 0.
+    /// Position in the container, from 0, counting every member that begins, readable or not. The same bytes give the same
+    /// ordinals with and without passwords, so a member that was protected is found again once its password is known.
     pub ordinal: u32,
     /// Path as named in the container: data, never to be used as a path of a file system.
     pub path: String,
@@ -47,7 +55,7 @@ pub struct MemberHead {
 }
 
 /// What came out of a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Unpacked {
     /// Members begun, readable or not.
     pub members: u32,
@@ -55,6 +63,21 @@ pub struct Unpacked {
     pub failed: u32,
     /// Bytes of members.
     pub bytes: u64,
+    /// For a message, what it has in common with its copies: the SHA-256 of its EDRM hash and its content hash
+    /// ([`Metadata::message_hash`](domain::text::Metadata), [`Metadata::content_hash`](domain::text::Metadata)).
+    pub message: Option<[u8; 32]>,
+    /// Which candidates of [`Reader::with_passwords`] opened the container or members of it, by their place in that list.
+    pub opened_with: BTreeSet<u32>,
+}
+
+/// What was read of a document.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Extraction {
+    /// Its text and metadata.
+    pub text: Text,
+    /// Which candidates of [`Reader::with_passwords`] opened it, by their place in that list; empty for a document that is
+    /// not protected, or only by a password that everybody knows (the empty one, Excel's own).
+    pub opened_with: BTreeSet<u32>,
 }
 
 /// Takes the members of a container, in order. Each begun member ends with `end` or `failed`, unless the whole
@@ -77,6 +100,9 @@ pub enum ReadError {
     /// The document's own fault: retrying gives the same.
     #[error("{}: {}", .0.category.name(), .0.detail)]
     Exception(Exception),
+    /// A page must be recognised, and this reader [stops](Reader::stopping_at_scans) at such pages.
+    #[error("the document has scanned pages")]
+    Scanned,
     /// The caller raised the cancel flag.
     #[error("cancelled")]
     Cancelled,
@@ -95,7 +121,27 @@ impl Reader {
     /// A reader that starts `program` with `args` as its child; that program must call [`child_main`](crate::child_main)
     /// first thing.
     pub fn new(settings: Settings, program: PathBuf, args: Vec<String>) -> Self {
-        Self { settings, program, args }
+        Self {
+            settings,
+            program,
+            args,
+            stops_at_scans: false,
+            passwords: Passwords::default(),
+            described: Arc::default(),
+        }
+    }
+
+    /// The same reader, but [`Reader::extract`] ends with [`ReadError::Scanned`] at the first page that must be recognised.
+    #[must_use]
+    pub fn stopping_at_scans(&self) -> Self {
+        Self { stops_at_scans: true, ..self.clone() }
+    }
+
+    /// The same reader with candidate passwords, tried in this order on whatever is protected. They go to the sandboxed
+    /// child and nowhere else, and are wiped with the last clone of this reader; answers name them by their place.
+    #[must_use]
+    pub fn with_passwords(&self, passwords: Vec<Zeroizing<String>>) -> Self {
+        Self { passwords: Passwords::new(passwords), ..self.clone() }
     }
 
     /// The settings it was made with.
@@ -103,11 +149,22 @@ impl Reader {
         &self.settings
     }
 
+    /// What it is: the same bytes read by a reader of the same provenance give the same text. Found out once; blocks then.
+    pub fn provenance(&self) -> io::Result<Provenance> {
+        if let Some(known) = self.described.get() {
+            return Ok(known.clone());
+        }
+        let found = described::describe(&self.settings)?;
+        Ok(self.described.get_or_init(|| found).clone())
+    }
+
     /// Gives the members of a container to `sink`, in order and in bounded memory; formats without members give none.
+    /// `name` is the container's: a compressed file passes it on to what lies in it.
     /// After an exception the members that ended before it are good.
     pub fn unpack(
         &self,
         format: Format,
+        name: &str,
         input: &mut dyn Read,
         sink: &mut dyn MemberSink,
         cancel: &AtomicBool,
@@ -120,7 +177,8 @@ impl Reader {
         let limits = &self.settings.limits;
         let mut left = limits.max_unpacked_bytes;
         let mut members = 0_u32;
-        self.launch(Task::Unpack(format), cancel).run(input, &mut |frame| {
+        let task = Task::Unpack { format, name: name.to_owned() };
+        self.launch(task, cancel).run(input, &mut |frame| {
             match frame {
                 Frame::Begin(head) if members < limits.max_members => {
                     members = members.saturating_add(1);
@@ -156,17 +214,11 @@ impl Reader {
         name: &str,
         input: &mut dyn Read,
         cancel: &AtomicBool,
-    ) -> Result<Text, ReadError> {
+    ) -> Result<Extraction, ReadError> {
         match format {
             Format::Empty => return Err(ReadError::exception(Category::Empty, "the file has no bytes")),
-            Format::EncryptedOffice => {
-                return Err(ReadError::exception(Category::Encrypted, "an Office file protected by a password"));
-            }
             other if !other.is_readable() => {
-                return Err(ReadError::exception(
-                    Category::Unsupported,
-                    format!("no reader for {}", other.media_type()),
-                ));
+                return Err(ReadError::exception(Category::Unsupported, other.unsupported()));
             }
             _ => {}
         }
@@ -177,6 +229,7 @@ impl Reader {
         let task = Task::Extract { format, name: name.to_owned() };
         self.launch(task, cancel).run(input, &mut |frame| {
             match frame {
+                Frame::Image(_) if self.stops_at_scans => return Err(ReadError::Scanned),
                 Frame::Image(head) => image = Some((head, Vec::new())),
                 Frame::Data(bytes) => {
                     let Some((head, pixels)) = image.as_mut() else { return Err(nonsense()) };
@@ -199,7 +252,8 @@ impl Reader {
             }
             Ok(Turn::Continue)
         })?;
-        ocr::merge(text.ok_or_else(nonsense)?, &recognised, &self.settings)
+        let Extraction { text, opened_with } = text.ok_or_else(nonsense)?;
+        Ok(Extraction { text: ocr::merge(text, recognised, &self.settings)?, opened_with })
     }
 
     /// Lets the child try what the sandbox must refuse and gives the names of what it could do; for the sandbox's own
@@ -216,8 +270,8 @@ impl Reader {
         };
         let mut opened = None;
         self.launch(Task::Probe(probe), cancel).run(&mut io::empty(), &mut |frame| match frame {
-            Frame::Text(text) => {
-                opened = Some(text.text.lines().map(str::to_owned).collect());
+            Frame::Text(found) => {
+                opened = Some(found.text.text.lines().map(str::to_owned).collect());
                 Ok(Turn::Finished)
             }
             Frame::Failed(exception) => Err(ReadError::Exception(exception)),
@@ -227,10 +281,14 @@ impl Reader {
     }
 
     pub(crate) fn launch<'a>(&'a self, task: Task, cancel: &'a AtomicBool) -> Launch<'a> {
+        let passwords = match task {
+            Task::Unpack { .. } | Task::Extract { .. } => self.passwords.clone(),
+            Task::Recognise { .. } | Task::Probe(_) => Passwords::default(),
+        };
         Launch {
             program: &self.program,
             args: &self.args,
-            request: Request { task, settings: self.settings.clone() },
+            request: Request { task, settings: self.settings.clone(), passwords },
             wall_seconds: self.settings.limits.wall_seconds,
             max_input: self.settings.limits.max_document_bytes,
             cancel,

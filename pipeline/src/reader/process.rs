@@ -16,6 +16,7 @@ use domain::outcome::Category;
 
 use super::ReadError;
 use crate::{
+    limits::Limits,
     sandbox,
     wire::{self, Frame, Request},
 };
@@ -52,6 +53,7 @@ impl Launch<'_> {
     ) -> Result<(), ReadError> {
         // Words with boxes take about five times the bytes of their text.
         let max_frame = self.request.settings.limits.max_text_bytes.saturating_mul(8).saturating_add(16 << 20);
+        let mut pages = 0_u32;
         self.converse(input, &mut |stdout, watch| loop {
             let frame = match wire::read_frame(stdout, max_frame) {
                 Ok(Some(frame)) => frame,
@@ -61,6 +63,10 @@ impl Launch<'_> {
                 // Ended, or cut in the middle of a frame: the exit status says why.
                 Ok(None) | Err(_) => return Ok(Turn::Continue),
             };
+            if matches!(frame, Frame::Image(_)) {
+                pages = pages.saturating_add(1);
+                watch.grant_pages(&self.request.settings.limits, pages);
+            }
             if watch.paused(|| take(frame))? == Turn::Finished {
                 return Ok(Turn::Finished);
             }
@@ -252,6 +258,14 @@ impl Watch {
         let state = self.lock();
         if !state.over {
             sandbox::kill_group(self.group);
+        }
+    }
+
+    /// Lets the child compute a little longer for each page it has rendered.
+    fn grant_pages(&self, limits: &Limits, pages: u32) {
+        let state = self.lock();
+        if !state.over {
+            sandbox::grant_pages(self.group, limits, pages);
         }
     }
 

@@ -28,18 +28,32 @@ pub(crate) enum Cell<'a> {
 /// Enters the cell for good. Called while the process has one thread; threads started later inherit it.
 pub(crate) fn enter(cell: Cell<'_>, limits: &Limits) -> io::Result<()> {
     die_with_parent()?;
-    let seconds = match cell {
-        Cell::Parser => limits.cpu_seconds,
-        Cell::Tesseract(_) => limits.ocr_wall_seconds_per_page,
+    let (seconds, most) = match cell {
+        Cell::Parser => (limits.cpu_seconds, cpu_seconds(limits, limits.max_ocr_pages)),
+        Cell::Tesseract(_) => (limits.ocr_wall_seconds_per_page, limits.ocr_wall_seconds_per_page),
     };
     let memory = limits.memory_bytes.saturating_add(limits.max_document_bytes);
-    Resource::CPU.set(seconds, seconds.saturating_add(2))?;
+    Resource::CPU.set(seconds, most.saturating_add(2))?;
     Resource::AS.set(memory, memory)?;
     Resource::FSIZE.set(0, 0)?;
     Resource::CORE.set(0, 0)?;
     Resource::NOFILE.set(64, 64)?;
     let files_guarded = restrict_files(cell).map_err(io::Error::other)?;
     calls::restrict(cell, files_guarded)
+}
+
+/// Processor seconds of a reader that has rendered `pages` for recognition: a scan of thousands of pages is no runaway.
+pub(crate) fn cpu_seconds(limits: &Limits, pages: u32) -> u64 {
+    limits.cpu_seconds.saturating_add(pages.min(limits.max_ocr_pages).into())
+}
+
+/// Grants a child the processor time of the pages it has rendered so far; it cannot do so itself. A child that is gone
+/// needs none.
+pub(crate) fn grant_pages(child: u32, limits: &Limits, pages: u32) {
+    let most = cpu_seconds(limits, limits.max_ocr_pages).saturating_add(2);
+    if let Ok(child) = i32::try_from(child) {
+        let _gone = rlimit::prlimit(child, Resource::CPU, Some((cpu_seconds(limits, pages), most)), None);
+    }
 }
 
 /// Landlock; false when this kernel has none, and then the call filter refuses to open files at all.
@@ -102,5 +116,29 @@ pub(crate) fn kill_group(group: u32) {
     if let Ok(group @ 2..) = i32::try_from(group) {
         // SAFETY: killpg takes two integers and touches no memory.
         unsafe { libc::killpg(group, libc::SIGKILL) };
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rendered_page_earns_a_second_up_to_the_most() {
+        let limits = Limits { cpu_seconds: 7, max_ocr_pages: 100, ..Limits::default() };
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let (id, process) = (child.id(), i32::try_from(child.id()).unwrap());
+        let granted = |pages| {
+            grant_pages(id, &limits, pages);
+            let (mut soft, mut hard) = (0, 0);
+            rlimit::prlimit(process, Resource::CPU, None, Some((&mut soft, &mut hard))).unwrap();
+            (soft, hard)
+        };
+        assert_eq!(granted(0), (7, 109));
+        assert_eq!(granted(30), (37, 109));
+        assert_eq!(granted(5_000), (107, 109));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }

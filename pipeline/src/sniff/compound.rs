@@ -33,6 +33,8 @@ fn by_stream(head: &[u8]) -> Option<Format> {
         ("WordDocument", Format::Doc),
         ("Workbook", Format::Xls),
         ("Book", Format::Xls),
+        ("WORKBOOK", Format::Xls),
+        ("BOOK", Format::Xls),
     ];
     kinds.into_iter().find(|(stream, _)| find(head, &utf16(stream)).is_some()).map(|(_, format)| format)
 }

@@ -6,7 +6,9 @@ mod compound;
 mod plain;
 mod zip;
 
-use crate::format::Format;
+use infer::MatcherType;
+
+use crate::{format::Format, mail::signed, mapi::tnef};
 
 /// What [`identify`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +25,8 @@ pub struct Identified {
 pub fn identify(head: &[u8], name: &str) -> Identified {
     let extension = extension(name);
     let format = by_bytes(head, &extension);
-    let media_type = match format {
-        Format::Unknown => infer::get(head).map_or(format.media_type(), |kind| kind.mime_type()),
-        _ => format.media_type(),
-    };
+    let kind = (format.media_type() == Format::Unknown.media_type()).then(|| infer::get(head)).flatten();
+    let media_type = kind.map_or(format.media_type(), |kind| kind.mime_type());
     Identified { format, media_type, extension_mismatch: mismatch(format, &extension) }
 }
 
@@ -41,7 +41,36 @@ fn by_bytes(head: &[u8], extension: &str) -> Format {
             other => other,
         };
     }
-    plain::identify(head, extension)
+    match plain::identify(head, extension) {
+        Format::Unknown => by_kind(head).unwrap_or(Format::Unknown),
+        text => text,
+    }
+}
+
+/// What has no reader but a name.
+fn by_kind(head: &[u8]) -> Option<Format> {
+    let kind = infer::get(head)?;
+    Some(match (kind.matcher_type(), kind.mime_type()) {
+        (_, "image/vnd.dwg") => Format::Cad,
+        (_, "application/vnd.sqlite3") => Format::Data,
+        (MatcherType::Image, _) | (_, "application/dicom") => Format::Picture,
+        (MatcherType::Audio, _) => Format::Audio,
+        (MatcherType::Video, _) => Format::Video,
+        (MatcherType::Font, _) => Format::Font,
+        (MatcherType::Archive, _) => Format::Archive,
+        (
+            _,
+            "application/wasm"
+            | "application/x-executable"
+            | "application/vnd.microsoft.portable-executable"
+            | "application/java"
+            | "application/x-mach-binary"
+            | "application/vnd.android.dex"
+            | "application/vnd.android.dey"
+            | "application/x-llvm",
+        ) => Format::Executable,
+        _ => return None,
+    })
 }
 
 /// Magic numbers, each with its offset.
@@ -60,12 +89,32 @@ const MAGIC: &[(usize, &[u8], Format)] = &[
     (0, b"II+\0", Format::Tiff),
     (0, b"MM\0+", Format::Tiff),
     (8, b"WEBPVP8", Format::Webp),
+    (0, b"\xffWPC", Format::WordPerfect),
+    (4, b"ftyphei", Format::Heif),
+    (4, b"ftyphev", Format::Heif),
+    (4, b"ftypmif1", Format::Heif),
+    (4, b"ftypmsf1", Format::Heif),
+    (4, b"ftypavi", Format::Heif),
     (0, b"!BDN", Format::Pst),
+    (0, tnef::MAGIC, Format::Tnef),
     (0, b"7z\xbc\xaf\x27\x1c", Format::SevenZip),
     (0, b"Rar!\x1a\x07", Format::Rar),
     (0, b"\x1f\x8b\x08", Format::Gzip),
     (0, b"BZh", Format::Bzip2),
+    // Workbooks of Excel 3 and 4, which were one stream of records.
+    (0, b"\x09\x02\x06\x00", Format::Xls),
+    (0, b"\x09\x04\x06\x00", Format::Xls),
+    (0, b"\xfd7zXZ\0", Format::Xz),
+    (0, b"\x28\xb5\x2f\xfd", Format::Zstd),
     (257, b"ustar", Format::Tar),
+    (0, b"%!PS", Format::PostScript),
+    (0, b"\xc5\xd0\xd3\xc6", Format::PostScript),
+    (0, b"\xd7\xcd\xc6\x9a", Format::Picture),
+    (40, b" EMF\0\0\x01\0", Format::Picture),
+    (4, b"Standard Jet DB", Format::Data),
+    (4, b"Standard ACE DB", Format::Data),
+    (0, b"ISO-10303-21;", Format::Cad),
+    (0x8001, b"CD001", Format::Archive),
 ];
 
 fn by_magic(head: &[u8]) -> Option<Format> {
@@ -73,6 +122,12 @@ fn by_magic(head: &[u8]) -> Option<Format> {
         if head.get(*at..).is_some_and(|rest| rest.starts_with(magic)) {
             return Some(*format);
         }
+    }
+    if is_tar(head) {
+        return Some(Format::Tar);
+    }
+    if signed::begins(head) {
+        return Some(Format::Pkcs7);
     }
     // A bitmap's two letters begin many a word, so its header size must fit too.
     if head.starts_with(b"BM")
@@ -83,6 +138,17 @@ fn by_magic(head: &[u8]) -> Option<Format> {
     // Readers accept a PDF header within the first 1,024 bytes (ISO 32000-1, implementation note 13).
     let start = head.get(..1024).unwrap_or(head);
     find(start, b"%PDF-").map(|_| Format::Pdf)
+}
+
+/// True when `head` begins with a TAR header: its checksum is right (POSIX.1-1988, 10.1.1). So archives older than the
+/// `ustar` mark are known too.
+pub(crate) fn is_tar(head: &[u8]) -> bool {
+    let Some(header) = head.get(..512) else { return false };
+    let sum =
+        header.iter().zip(0_usize..).map(|(byte, at)| if (148..156).contains(&at) { 0x20 } else { u32::from(*byte) });
+    let stated = header.get(148..156).and_then(|field| std::str::from_utf8(field).ok()).unwrap_or_default();
+    let stated = u32::from_str_radix(stated.trim_matches(|scalar| matches!(scalar, ' ' | '\0')), 8);
+    header.first().is_some_and(|first| *first != 0) && stated.is_ok_and(|stated| stated == sum.sum::<u32>())
 }
 
 /// Position of `needle` in `haystack`.

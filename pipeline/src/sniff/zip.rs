@@ -1,5 +1,9 @@
 //! What kind of ZIP: Office packages, `OpenDocument`, books, or a plain archive, by the names of its entries.
 
+use std::io::{Cursor, Read};
+
+use zip::ZipArchive;
+
 use super::find;
 use crate::format::Format;
 
@@ -24,7 +28,20 @@ pub(super) fn identify(head: &[u8]) -> Format {
         }
         rest = entry.rest;
     }
-    Format::Zip
+    by_directory(head).unwrap_or(Format::Zip)
+}
+
+/// Some writers compress the `mimetype` entry or leave it out; then the directory at the end of the file, when the bytes
+/// reach that far, tells where it is, and a book is known by its container file.
+fn by_directory(head: &[u8]) -> Option<Format> {
+    let mut archive = ZipArchive::new(Cursor::new(head)).ok()?;
+    let mut data = Vec::new();
+    if let Ok(entry) = archive.by_name("mimetype") {
+        entry.take(100).read_to_end(&mut data).ok()?;
+        return by_mimetype(&data);
+    }
+    archive.by_name("META-INF/container.xml").ok()?.take(4096).read_to_end(&mut data).ok()?;
+    find(&data, b"oebps-package+xml").map(|_| Format::Epub)
 }
 
 fn by_mimetype(data: &[u8]) -> Option<Format> {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use domain::outcome::Exception;
+use domain::outcome::{Category, Exception};
 use mail_parser::{
     Encoding, Message, MessagePart, MimeHeaders,
     decoders::{base64::base64_decode, quoted_printable::quoted_printable_decode},
@@ -12,7 +12,11 @@ use super::Outlet;
 use crate::{extract::eml, reader::MemberHead};
 
 pub(super) fn members(bytes: &[u8], outlet: &mut Outlet<'_>) -> Result<(), Exception> {
-    let bytes = eml::as_ascii_superset(bytes);
+    let bytes = match eml::opened(eml::as_ascii_superset(bytes)) {
+        // The exception is the message's own; there is nothing to take out.
+        Err(exception) if exception.category == Category::Encrypted => return Ok(()),
+        opened => opened?,
+    };
     let message = eml::parse(&bytes)?;
     for part in message.attachments() {
         let head = MemberHead {
@@ -28,7 +32,7 @@ pub(super) fn members(bytes: &[u8], outlet: &mut Outlet<'_>) -> Result<(), Excep
 
 /// The attachment's own bytes: the parser turns text into UTF-8, so text is decoded again from the raw message, and a copy
 /// of the file elsewhere has the same checksum.
-fn content<'a>(part: &'a MessagePart<'_>, message: &'a Message<'_>) -> Cow<'a, [u8]> {
+pub(crate) fn content<'a>(part: &'a MessagePart<'_>, message: &'a Message<'_>) -> Cow<'a, [u8]> {
     if !part.is_text() {
         return Cow::Borrowed(part.contents());
     }
@@ -42,15 +46,17 @@ fn content<'a>(part: &'a MessagePart<'_>, message: &'a Message<'_>) -> Cow<'a, [
     decoded.map_or_else(|| Cow::Borrowed(part.contents()), Cow::Owned)
 }
 
-/// Inline is a picture that the message's HTML shows by its content id, or that says so itself without a file name.
+/// Inline is a picture that the message's HTML shows by its content id or its address, or that says so itself without a file name.
 fn is_inline(part: &MessagePart<'_>, message: &Message<'_>) -> bool {
     let picture = part.content_type().is_some_and(|media| media.ctype().eq_ignore_ascii_case("image"));
     if !picture {
         return false;
     }
-    let shown = part.content_id().is_some_and(|id| {
-        let reference = format!("cid:{}", id.trim_matches(['<', '>']));
-        message.html_bodies().any(|body| body.text_contents().is_some_and(|html| html.contains(&reference)))
+    let reference = part.content_id().map(|id| format!("cid:{}", id.trim_matches(['<', '>'])));
+    // Saved web pages refer to their pictures by where they were (RFC 2557 section 4.2).
+    let references = [reference.as_deref(), part.content_location().filter(|place| place.len() > 3)];
+    let shown = references.into_iter().flatten().any(|reference| {
+        message.html_bodies().any(|body| body.text_contents().is_some_and(|html| html.contains(reference)))
     });
     let declared = part.content_disposition().is_some_and(mail_parser::ContentType::is_inline);
     shown || (declared && part.attachment_name().is_none())

@@ -1,14 +1,14 @@
 //! Members of archives, messages and mailboxes.
 
-use std::io::{Cursor, Write};
+use std::io::{self, Cursor, Write};
 
-use domain::outcome::Category;
-use pipeline::{Format, Limits, Unpacked};
+use domain::outcome::{Category, Exception};
+use pipeline::{Format, Limits, MemberHead, MemberSink, ReadError, Unpacked};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use crate::machine::{category, extract, file, limited, reader, unpack};
+use crate::machine::{NEVER, category, extract, file, limited, reader, unpack};
 
-fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+pub fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in members {
         writer.start_file(*name, SimpleFileOptions::default().compression_method(CompressionMethod::Deflated)).unwrap();
@@ -25,7 +25,12 @@ fn archive_members_come_in_order_and_their_names_are_only_data() {
     let (result, found) = unpack(&reader(), Format::Zip, &bytes);
     assert_eq!(
         result.unwrap(),
-        Unpacked { members: 5, failed: 0, bytes: names.iter().map(|name| name.len() as u64).sum() }
+        Unpacked {
+            members: 5,
+            failed: 0,
+            bytes: names.iter().map(|name| name.len() as u64).sum(),
+            ..Unpacked::default()
+        }
     );
     for ((head, content, failure), (name, ordinal)) in found.0.iter().zip(names.iter().zip(0..)) {
         assert_eq!((head.path.as_str(), head.ordinal, content.as_slice()), (*name, ordinal, name.as_bytes()));
@@ -104,5 +109,45 @@ fn mailboxes_are_split() {
 
 #[test]
 fn other_formats_have_no_members() {
-    assert_eq!(unpack(&reader(), Format::Pdf, b"x").0.unwrap(), Unpacked::default());
+    assert_eq!(unpack(&reader(), Format::Png, b"x").0.unwrap(), Unpacked::default());
+}
+
+/// The rule of `Limits::max_depth` as its caller keeps it: what lies too deep is refused at its first member, and no byte of
+/// it is taken.
+#[test]
+fn nesting_ends_where_the_caller_says() {
+    struct Refusing;
+    impl MemberSink for Refusing {
+        fn begin(&mut self, _: &MemberHead) -> io::Result<()> {
+            Err(io::Error::other("too deep"))
+        }
+        fn data(&mut self, _: &[u8]) -> io::Result<()> {
+            panic!("bytes after a refusal")
+        }
+        fn end(&mut self) -> io::Result<()> {
+            panic!("an end after a refusal")
+        }
+        fn failed(&mut self, _: Exception) -> io::Result<()> {
+            panic!("a failure after a refusal")
+        }
+    }
+    let limits = Limits { max_depth: 3, ..Limits::default() };
+    let mut bytes = zip(&[("core.txt", b"core")]);
+    for _ in 0..30 {
+        bytes = zip(&[("inner.zip", &bytes)]);
+    }
+    let reader = limited(limits);
+    let mut depth = 0;
+    let category = loop {
+        if depth >= reader.settings().limits.max_depth {
+            let refused = reader.unpack(Format::Zip, "archive.zip", &mut &bytes[..], &mut Refusing, &NEVER);
+            assert!(matches!(refused, Err(ReadError::Io(_))), "{refused:?}");
+            break Category::TooDeep;
+        }
+        let (result, found) = unpack(&reader, Format::Zip, &bytes);
+        assert_eq!(result.unwrap().members, 1, "one level at a time");
+        bytes = found.0[0].1.clone();
+        depth += 1;
+    };
+    assert_eq!((category, depth), (Category::TooDeep, 3));
 }

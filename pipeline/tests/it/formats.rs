@@ -1,12 +1,14 @@
 //! Every format from a real file: its words, pages, headings and metadata.
 
+use std::collections::BTreeSet;
+
 use domain::{
     outcome::Category,
     text::{PageSource, Text},
 };
-use pipeline::{ReadError, Reader, Settings};
+use pipeline::{Format, Limits, ReadError, Reader, Settings, identify};
 
-use crate::machine::{category, extract, file, reader, reader_with, settings};
+use crate::machine::{NEVER, category, check, extract, file, limited, reader, reader_with, secrets, settings, unpack};
 
 fn read(name: &str) -> Text {
     extract(&reader(), name, &file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
@@ -67,6 +69,35 @@ fn pdf_boxes_stand_where_a_reader_sees_the_words() {
 fn pdf_with_an_unknown_password() {
     for reader in pdf_engines() {
         assert_eq!(category(extract(&reader, "locked.pdf", &file("locked.pdf"))), Category::Encrypted);
+    }
+}
+
+#[test]
+fn pdf_with_passwords() {
+    let files = [
+        ("locked.pdf", ["secret", "secret"]),
+        ("locked_aes128.pdf", ["üser", "owner"]),
+        ("locked_aes256.pdf", ["usér-2024", "öwner-2024"]),
+    ];
+    for reader in pdf_engines() {
+        for (name, passwords) in files {
+            assert_eq!(
+                category(extract(&reader.with_passwords(secrets(&["wrong"])), name, &file(name))),
+                Category::Encrypted
+            );
+            for password in passwords {
+                let reader = reader.with_passwords(secrets(&["wrong", "nul\0", password, "other"]));
+                assert!(!format!("{reader:?}").contains(password));
+                let found = reader.extract(Format::Pdf, name, &mut &file(name)[..], &NEVER).unwrap();
+                check(&found.text);
+                assert!(found.text.text.contains("Confidential"), "{name}: {}", found.text.text);
+                assert_eq!(found.opened_with, BTreeSet::from([2]), "{name} {password}");
+            }
+        }
+        // A password is not needed where everybody can open the document.
+        let found = reader.with_passwords(secrets(&["wrong"]));
+        let found = found.extract(Format::Pdf, "memo.pdf", &mut &file("fake_memo.pdf")[..], &NEVER).unwrap();
+        assert!(found.opened_with.is_empty());
     }
 }
 
@@ -163,7 +194,6 @@ fn plain_text() {
         "x < y\n<z>"
     );
     assert_eq!(category(extract(&reader(), "blank.txt", b" \n ")), Category::NoText);
-    assert_eq!(category(extract(&reader(), "a.rtf", b"{\\rtf1 x}")), Category::Unsupported);
 }
 
 #[test]
@@ -192,4 +222,58 @@ fn messages() {
 fn a_program_that_is_not_there_is_the_machine_s_fault() {
     let reader = Reader::new(settings(), "/nonexistent/reader".into(), Vec::new());
     assert!(matches!(extract(&reader, "a.txt", b"text"), Err(ReadError::Io(_))));
+}
+
+#[test]
+fn office_behind_a_password() {
+    let files = [("locked_agile.xlsx", "sécret", "xlsx"), ("testPPT_protected_passtika.pptx", "tika", "pptx")];
+    for (name, password, inside) in files {
+        let bytes = file(name);
+        assert_eq!(identify(&bytes, name).format, Format::EncryptedOffice);
+        assert_eq!(category(extract(&reader(), name, &bytes)), Category::Encrypted);
+        let wrong = reader().with_passwords(secrets(&["wrong"]));
+        assert_eq!(category(extract(&wrong, name, &bytes)), Category::Encrypted);
+        let right = reader().with_passwords(secrets(&["wrong", password]));
+        let found = right.extract(Format::EncryptedOffice, name, &mut &bytes[..], &NEVER).unwrap();
+        check(&found.text);
+        assert_eq!(found.opened_with, BTreeSet::from([1]), "{name}");
+        assert_eq!(found.text.metadata.extra.get("decrypted_format").map(String::as_str), Some(inside));
+        assert!(found.text.warnings.is_empty(), "{name}: {:?}", found.text.warnings);
+        let (result, _) = unpack(&right, Format::EncryptedOffice, &bytes);
+        assert_eq!(result.unwrap().opened_with, BTreeSet::from([1]), "{name}");
+    }
+    let right = reader().with_passwords(secrets(&["wrong", "tika"]));
+    let name = "testEXCEL_protected_passtika.xls";
+    assert_eq!(category(extract(&reader(), name, &file(name))), Category::Encrypted);
+    let found = right.extract(Format::Xls, name, &mut &file(name)[..], &NEVER).unwrap();
+    assert_eq!((found.opened_with, found.text.pages.len()), (BTreeSet::from([1]), 3));
+    let open = read("excel_multi_sheet.xlsx").text;
+    let right = reader().with_passwords(secrets(&["sécret"]));
+    assert_eq!(extract(&right, "locked_agile.xlsx", &file("locked_agile.xlsx")).unwrap().text, open);
+    // Excel's own password needs nobody to know it.
+    assert_eq!(read("known_password.xlsx").text, open);
+}
+
+#[test]
+fn hostile_encrypted_office() {
+    let bytes = file("locked_agile.xlsx");
+    let right = reader().with_passwords(secrets(&["sécret"]));
+    let spins = bytes.windows(18).position(|found| found == b"spinCount=\"100000\"").unwrap();
+    let mut endless = bytes.clone();
+    endless[spins..spins + 18].copy_from_slice(b"spinCount=\"999999\"");
+    let few = limited(Limits { max_key_rounds: 999_998, ..Limits::default() }).with_passwords(secrets(&["sécret"]));
+    assert_eq!(category(extract(&few, "endless.xlsx", &endless)), Category::TooLarge);
+    // The package begins on a sector of its own; a bit of its middle changes the integrity code.
+    let package = bytes.len() - 2048;
+    for at in (0..bytes.len()).step_by(1511) {
+        let mut bent = bytes.clone();
+        bent[at] ^= 0x55;
+        match extract(&right, "bent.xlsx", &bent) {
+            Err(ReadError::Exception(exception)) => assert_ne!(exception.category, Category::Crashed, "{at}"),
+            Err(error) => panic!("{at}: {error}"),
+            Ok(_) => {}
+        }
+        let cut = &bytes[..at];
+        assert!(extract(&right, "cut.xlsx", cut).is_err() || at > package, "{at}");
+    }
 }

@@ -5,7 +5,7 @@ use pipeline::{Format, Limits, ReadError, Reader};
 
 use crate::machine::{NEVER, category, check, extract, file, limited, reader, unpack};
 
-const FILES: [&str; 14] = [
+const FILES: [&str; 22] = [
     "fake_memo.pdf",
     "locked.pdf",
     "turned.pdf",
@@ -20,12 +20,20 @@ const FILES: [&str; 14] = [
     "mailgun_pdf_attachment.eml",
     "html_only.eml",
     "complex.mbox",
+    "fake_email_attachment.msg",
+    "testPST_variousBodyTypes.pst",
+    "signed_opaque.eml",
+    "footnote.rtf",
+    "testRTFTIKA_1713.rtf",
+    "fake.odt",
+    "LibreOfficeImpress_odp_1.3.odp",
+    "eng_spa_mult.epub",
 ];
 
 /// Reads and unpacks; anything but a text or an exception is a failure of ours.
 fn survives(reader: &Reader, format: Format, bytes: &[u8], what: &str) {
     match reader.extract(format, what, &mut &bytes[..], &NEVER) {
-        Ok(text) => check(&text),
+        Ok(found) => check(&found.text),
         Err(ReadError::Exception(exception)) => assert!(!exception.detail.is_empty(), "{what}"),
         Err(error) => panic!("{what}: {error}"),
     }
@@ -189,4 +197,56 @@ fn a_poisoned_neighbour_changes_nothing() {
     let _ = reader.probe("stack", &NEVER);
     let _ = reader.extract(Format::Docx, "x", &mut &file("simple.doc")[..], &NEVER);
     assert_eq!(extract(&reader, "a.docx", &file("category-level.docx")).unwrap(), before);
+}
+
+/// A TIFF of many pages that all show the same strip, uncompressed, one bit a pixel.
+fn scan_of(pages: u32, width: u32, height: u32) -> Vec<u8> {
+    let strip = vec![0xa5; (width / 8 * height) as usize];
+    let mut bytes = [b"II*\0".to_vec(), vec![0; 4], strip].concat();
+    let mut link = 4;
+    for _ in 0..pages {
+        let here = u32::try_from(bytes.len()).unwrap();
+        bytes[link..link + 4].copy_from_slice(&here.to_le_bytes());
+        let entries: [(u16, u32); 8] = [
+            (256, width),
+            (257, height),
+            (258, 1),
+            (259, 1),
+            (262, 1),
+            (273, 8),
+            (278, height),
+            (279, width / 8 * height),
+        ];
+        bytes.extend(8_u16.to_le_bytes());
+        for (tag, value) in entries {
+            bytes.extend([tag.to_le_bytes(), 4_u16.to_le_bytes()].concat());
+            bytes.extend([1_u32.to_le_bytes(), value.to_le_bytes()].concat());
+        }
+        link = bytes.len();
+        bytes.extend([0; 4]);
+    }
+    bytes
+}
+
+#[test]
+fn a_long_scan_takes_the_memory_of_a_page() {
+    // Two hundred megabytes of pixels, a page at a time, where there is room for less than half of it.
+    let limits = Limits { memory_bytes: 176 << 20, max_document_bytes: 8 << 20, ..Limits::default() };
+    let settings = pipeline::Settings { tesseract: None, limits, ..crate::machine::settings() };
+    let reader = crate::machine::reader_with(settings);
+    let scan = scan_of(200, 1_024, 1_024);
+    match reader.extract(Format::Tiff, "scan.tif", &mut &scan[..], &NEVER) {
+        Err(ReadError::Exception(exception)) => assert_eq!(exception.category, Category::OcrUnavailable),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_reader_that_stops_at_scans_says_so() {
+    let reader = reader();
+    let read = |name: &str, reader: &Reader| reader.extract(Format::Png, name, &mut &file(name)[..], &NEVER);
+    assert!(matches!(read("testOCR.png", &reader.stopping_at_scans()), Err(ReadError::Scanned)));
+    assert!(read("testOCR.png", &reader).is_ok());
+    let letter = &mut &file("category-level.docx")[..];
+    assert!(reader.stopping_at_scans().extract(Format::Docx, "letter.docx", letter, &NEVER).is_ok());
 }

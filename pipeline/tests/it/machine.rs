@@ -7,6 +7,7 @@ use domain::{
     text::Text,
 };
 use pipeline::{Format, Limits, MemberHead, MemberSink, ReadError, Reader, Settings, Unpacked, identify};
+use zeroize::Zeroizing;
 
 pub static NEVER: AtomicBool = AtomicBool::new(false);
 
@@ -28,6 +29,11 @@ pub fn limited(limits: Limits) -> Reader {
     reader_with(Settings { limits, ..settings() })
 }
 
+/// Candidate passwords.
+pub fn secrets(passwords: &[&str]) -> Vec<Zeroizing<String>> {
+    passwords.iter().map(|one| Zeroizing::new((*one).to_owned())).collect()
+}
+
 pub fn file(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -35,7 +41,7 @@ pub fn file(name: &str) -> Vec<u8> {
 
 pub fn extract(reader: &Reader, name: &str, bytes: &[u8]) -> Result<Text, ReadError> {
     let format = identify(bytes, name).format;
-    let text = reader.extract(format, name, &mut &bytes[..], &NEVER)?;
+    let text = reader.extract(format, name, &mut &bytes[..], &NEVER)?.text;
     check(&text);
     Ok(text)
 }
@@ -99,6 +105,6 @@ impl MemberSink for Members {
 
 pub fn unpack(reader: &Reader, format: Format, bytes: &[u8]) -> (Result<Unpacked, ReadError>, Members) {
     let mut members = Members::default();
-    let result = reader.unpack(format, &mut &bytes[..], &mut members, &NEVER);
+    let result = reader.unpack(format, "container", &mut &bytes[..], &mut members, &NEVER);
     (result, members)
 }

@@ -9,12 +9,19 @@
     reason = "tests"
 )]
 
+mod archives;
+mod around;
 mod chunks;
 mod containers;
+mod documents;
 mod formats;
 mod hostile;
 mod identify;
+mod images;
 mod machine;
+mod mail;
+mod outlook;
 mod sandbox;
 mod settings;
+mod sheets;
 mod survey;

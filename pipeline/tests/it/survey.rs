@@ -30,7 +30,7 @@ fn survey() {
         }
         let started = std::time::Instant::now();
         match reader.extract(found.format, &name, &mut &bytes[..], &NEVER) {
-            Ok(text) => {
+            Ok(pipeline::Extraction { text, .. }) => {
                 check(&text);
                 entry.1 += 1;
                 entry.2 += text.text.len();

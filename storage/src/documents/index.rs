@@ -7,7 +7,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-use super::{Document, Row, columns, open_all};
+use super::{Document, Row, columns, open_all, relations};
 use crate::{
     Error, Result, Tx,
     db::{change, query},
@@ -25,7 +25,7 @@ pub struct Waiting {
 /// Documents with text that wait for the index, oldest first.
 pub async fn extracted(tx: &mut Tx, case: CaseId, database: DatabaseId, most: u32) -> Result<Vec<Document>> {
     let rows: Vec<Row> = query!(tx, c => sqlx::query_as(columns!(
-        "from documents f where f.database_id = $1 and f.state = 'extracted' and f.deleted_at is null order by f.id limit $2"))
+        "where f.database_id = $1 and f.state = 'extracted' and f.deleted_at is null order by f.id limit $2"))
         .bind(database.uuid()).bind(i64::from(most)).fetch_all(c).await)?;
     open_all(tx, case, rows).await
 }
@@ -40,7 +40,7 @@ pub async fn extracted_totals(tx: &mut Tx, database: DatabaseId) -> Result<(u64,
     Ok((u64::try_from(waiting).unwrap_or(0), u64::try_from(coming).unwrap_or(0)))
 }
 
-/// Indexed documents after `after`, for a rebuild.
+/// Documents after `after` that the index holds and goes on holding (indexed, or being read again), for a rebuild.
 pub async fn indexed(
     tx: &mut Tx,
     case: CaseId,
@@ -49,8 +49,8 @@ pub async fn indexed(
     most: u32,
 ) -> Result<Vec<Document>> {
     let rows: Vec<Row> = query!(tx, c => sqlx::query_as(columns!(
-        "from documents f where f.database_id = $1 and f.state = 'indexed' and f.deleted_at is null and f.id > $2
-         order by f.id limit $3"))
+        "where f.database_id = $1 and f.in_index and f.state in ('indexed', 'ingested', 'extracted')
+         and f.text_blob is not null and f.deleted_at is null and f.id > $2 order by f.id limit $3"))
         .bind(database.uuid()).bind(after.uuid()).bind(i64::from(most)).fetch_all(c).await)?;
     open_all(tx, case, rows).await
 }
@@ -63,18 +63,50 @@ pub async fn deleted(tx: &mut Tx, database: DatabaseId, most: u32) -> Result<Vec
     Ok(ids.into_iter().map(DocumentId).collect())
 }
 
-/// Extracted → indexed, in the transaction that publishes the generation which holds them. A document that was deleted or
-/// excluded since stays as it is (its entry leaves with the next generation). Returns how many moved.
-pub async fn mark_indexed(tx: &mut Tx, documents: &[DocumentId]) -> Result<u64> {
-    let now = tx.now();
-    let mut moved = 0;
+/// Documents whose entry in the index is no longer theirs: replaced since, or ended otherwise.
+pub async fn withdrawn(tx: &mut Tx, database: DatabaseId, most: u32) -> Result<Vec<DocumentId>> {
+    let ids: Vec<Uuid> = query!(tx, c => sqlx::query_scalar(
+        "select id from documents where database_id = $1 and in_index and deleted_at is null
+         and (text_blob is null or state in ('duplicate', 'excluded', 'exception')) order by id limit $2")
+        .bind(database.uuid()).bind(i64::from(most)).fetch_all(c).await)?;
+    Ok(ids.into_iter().map(DocumentId).collect())
+}
+
+/// Notes that the index holds no entry of these, in the transaction that publishes the generation without them.
+pub async fn forget_entries(tx: &mut Tx, documents: &[DocumentId]) -> Result<()> {
     for ids in documents.chunks(500) {
-        moved += change!(tx, c => {
-            let mut sql = sqlx::QueryBuilder::<Driver>::new("update documents set state = 'indexed', updated_at = ");
-            sql.push_bind(now.0).push(" where state = 'extracted' and deleted_at is null and id in (");
+        change!(tx, c => {
+            let mut sql = sqlx::QueryBuilder::<Driver>::new("update documents set in_index = false where id in (");
             let mut list = sql.separated(", ");
             for id in ids {
                 list.push_bind(id.uuid());
+            }
+            sql.push(")");
+            sql.build().execute(c).await.map(drop).map_err(Error::from)
+        })?;
+    }
+    Ok(())
+}
+
+/// Extracted → indexed, in the transaction that publishes the generation which holds these texts. A document that was
+/// deleted, excluded or replaced since, or has another text, stays as it is. Returns how many moved.
+pub async fn mark_indexed(tx: &mut Tx, texts: &[(DocumentId, BlobId)]) -> Result<u64> {
+    let now = tx.now();
+    let mut moved = 0;
+    for texts in texts.chunks(500) {
+        moved += change!(tx, c => {
+            let mut sql =
+                sqlx::QueryBuilder::<Driver>::new("update documents set state = 'indexed', in_index = true, updated_at = ");
+            sql.push_bind(now.0).push(" where state = 'extracted' and deleted_at is null and id in (");
+            let mut list = sql.separated(", ");
+            for (id, _) in texts {
+                list.push_bind(id.uuid());
+            }
+            // A text belongs to one document, so two lists say the same as pairs.
+            sql.push(") and text_blob in (");
+            let mut list = sql.separated(", ");
+            for (_, text) in texts {
+                list.push_bind(text.uuid());
             }
             sql.push(")");
             sql.build().execute(c).await.map(|r| r.rows_affected()).map_err(Error::from)
@@ -88,15 +120,22 @@ pub async fn mark_indexed(tx: &mut Tx, documents: &[DocumentId]) -> Result<u64> 
 pub async fn remove_deleted(tx: &mut Tx, documents: &[DocumentId]) -> Result<Vec<BlobId>> {
     let mut freed = Vec::new();
     for id in documents {
-        let blobs: Option<(Uuid, Option<Uuid>)> = query!(tx, c => sqlx::query_as(
-            "select original_blob, text_blob from documents where id = $1 and deleted_at is not null")
+        let original: Option<Uuid> = query!(tx, c => sqlx::query_scalar(
+            "select original_blob from documents where id = $1 and deleted_at is not null")
             .bind(id.uuid()).fetch_optional(c).await)?;
-        let Some((original, text)) = blobs else { continue };
+        let Some(original) = original else { continue };
+        relations::forget(tx, *id).await?;
+        let derived: Vec<Uuid> = query!(tx, c => sqlx::query_scalar(
+            "select original_blob from versions where document_id = $1
+             union all select text_blob from readings where document_id = $1 and text_blob is not null")
+            .bind(id.uuid()).fetch_all(c).await)?;
+        change!(tx, c => sqlx::query("delete from readings where document_id = $1").bind(id.uuid()).execute(c).await.map(drop))?;
+        change!(tx, c => sqlx::query("delete from versions where document_id = $1").bind(id.uuid()).execute(c).await.map(drop))?;
         change!(tx, c => sqlx::query("update documents set parent_id = null where parent_id = $1")
             .bind(id.uuid()).execute(c).await.map(drop))?;
         change!(tx, c => sqlx::query("delete from context_items where document_id = $1").bind(id.uuid()).execute(c).await.map(drop))?;
         change!(tx, c => sqlx::query("delete from documents where id = $1").bind(id.uuid()).execute(c).await.map(drop))?;
-        for blob in [Some(original), text].into_iter().flatten().map(BlobId) {
+        for blob in derived.into_iter().chain([original]).map(BlobId) {
             tx.forget_blob(blob).await?;
             freed.push(blob);
         }
@@ -109,7 +148,8 @@ pub async fn databases_waiting(tx: &mut Tx) -> Result<Vec<Waiting>> {
     let rows: Vec<(Uuid, Uuid)> = query!(tx, c => sqlx::query_as(
         "select d.case_id, d.id from databases d join cases c on c.id = d.case_id where c.deleted_at is null
          and exists (select 1 from documents f where f.database_id = d.id
-           and ((f.state = 'extracted' and f.deleted_at is null) or f.deleted_at is not null))
+           and ((f.state = 'extracted' and f.deleted_at is null) or f.deleted_at is not null
+             or (f.in_index and (f.text_blob is null or f.state in ('duplicate', 'excluded', 'exception')))))
          order by d.id limit 1000")
         .fetch_all(c).await)?;
     Ok(rows

@@ -4,19 +4,19 @@
 use domain::{
     access::Action,
     events::{Event, Topic},
-    ids::DocumentId,
-    jobs::{ExtractText, IndexDatabase, IngestDocument},
-    outcome::{Category, Exception},
+    ids::{CaseId, DocumentId},
+    jobs::{ExtractText, IndexDatabase},
+    outcome::{DocumentState, Exception},
+    provenance::Provenance,
     text::{Metadata, Warning},
 };
 use uuid::Uuid;
 
-use super::{Details, Document, DocumentFilter, place, release_contents};
+use super::{Details, Document, Fingerprints, content::copies_changed, place, release_contents};
 use crate::{
     Error, Result, Tx,
     audit::Audit,
     batches::Batch,
-    databases::Database,
     db::{change, query},
     objects::{BlobKind, Stored},
     tx::seal,
@@ -35,8 +35,10 @@ pub struct Extracted {
     pub metadata: Metadata,
     /// What could not be read.
     pub warnings: Vec<Warning>,
-    /// What read it: name and version.
-    pub reader: String,
+    /// What read it.
+    pub provenance: Provenance,
+    /// What relates it to others.
+    pub fingerprints: Fingerprints,
 }
 
 impl Document {
@@ -45,8 +47,8 @@ impl Document {
         let (now, sealed) = (tx.now(), self.sealed(tx, details).await?);
         let moved = change!(tx, c => sqlx::query(
             "update documents set state = 'ingested', format = $2, media_type = $3, sealed_details = $4, exception = null,
-             updated_at = $5 where id = $1 and state = 'received' and deleted_at is null")
-            .bind(self.id.uuid()).bind(format).bind(media_type).bind(sealed).bind(now.0).execute(c).await
+             updated_at = $5 where id = $1 and state = 'received' and original_blob = $6 and deleted_at is null")
+            .bind(self.id.uuid()).bind(format).bind(media_type).bind(sealed).bind(now.0).bind(self.original.uuid()).execute(c).await
             .map(|r| r.rows_affected()))?;
         self.moved(tx, moved)?;
         tx.enqueue(&ExtractText { case: self.case, document: self.id }).await
@@ -56,81 +58,103 @@ impl Document {
     pub async fn set_duplicate(&self, tx: &mut Tx, first: DocumentId) -> Result<()> {
         let now = tx.now();
         let moved = change!(tx, c => sqlx::query(
-            "update documents set state = 'duplicate', duplicate_of = $2, updated_at = $3
-             where id = $1 and state = 'received' and deleted_at is null")
-            .bind(self.id.uuid()).bind(first.uuid()).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
+            "update documents set state = 'duplicate', duplicate_of = $2, exception = null, updated_at = $3
+             where id = $1 and state = 'received' and original_blob = $4 and deleted_at is null")
+            .bind(self.id.uuid()).bind(first.uuid()).bind(now.0).bind(self.original.uuid()).execute(c).await.map(|r| r.rows_affected()))?;
         self.moved(tx, moved)?;
+        if !self.custodian_is_known(tx, first).await? {
+            copies_changed(tx, self.case, first).await?;
+        }
         tx.audit(Audit::DocumentDuplicate { case: self.case, document: self.id, duplicate_of: first }).await
+    }
+
+    /// Received → excluded: the operator's list of known files names its bytes. Terminal. What it stood for falls to its first copy.
+    pub async fn set_known_file(&self, tx: &mut Tx) -> Result<()> {
+        let now = tx.now();
+        let moved = change!(tx, c => sqlx::query(
+            "update documents set state = 'excluded', exclusion = 'known_file', exception = null, updated_at = $2
+             where id = $1 and state = 'received' and original_blob = $3 and deleted_at is null")
+            .bind(self.id.uuid()).bind(now.0).bind(self.original.uuid()).execute(c).await.map(|r| r.rows_affected()))?;
+        self.moved(tx, moved)?;
+        release_contents(tx, self.case, &[self.id]).await?;
+        tx.audit(Audit::DocumentKnownFile { case: self.case, document: self.id }).await
     }
 
     /// Ingested → extracted: its text is stored; its database's index is asked to take it.
     pub async fn set_extracted(&self, tx: &mut Tx, extracted: &Extracted) -> Result<()> {
         let details = Details {
             metadata: extracted.metadata.clone(),
-            warnings: extracted.warnings.clone(),
+            warnings: self.details.left_in.iter().chain(&extracted.warnings).cloned().collect(),
             exception: None,
+            ignored: None,
             ..self.details.clone()
         };
+        let reader = self.record_text(tx, extracted).await?;
         let (now, sealed) = (tx.now(), self.sealed(tx, &details).await?);
         let moved = change!(tx, c => sqlx::query(
             "update documents set state = 'extracted', text_blob = $2, pages = $3, characters = $4, reader = $5,
-             sealed_details = $6, exception = null, updated_at = $7 where id = $1 and state = 'ingested' and deleted_at is null")
+             sealed_details = $6, exception = null, updated_at = $7
+             where id = $1 and state = 'ingested' and original_blob = $8 and deleted_at is null")
             .bind(self.id.uuid()).bind(extracted.text.blob.uuid()).bind(i64::from(extracted.pages))
-            .bind(i64::from(extracted.characters)).bind(&extracted.reader).bind(sealed).bind(now.0).execute(c).await
-            .map(|r| r.rows_affected()))?;
+            .bind(i64::from(extracted.characters)).bind(&reader[..]).bind(sealed).bind(now.0).bind(self.original.uuid())
+            .execute(c).await.map(|r| r.rows_affected()))?;
         self.moved(tx, moved)?;
-        if let Some(old) = self.text {
-            tx.forget_blob(old).await?;
-        }
         tx.register_blob(self.case, BlobKind::Text, &extracted.text).await?;
+        self.record_fingerprints(tx, &extracted.fingerprints).await?;
         tx.audit(Audit::DocumentExtracted {
             case: self.case,
             document: self.id,
-            reader: extracted.reader.clone(),
+            reader: format!("{} {}", extracted.provenance.tool, extracted.provenance.version),
             text_sha256: hex::encode(extracted.text.sha256),
         })
         .await?;
         tx.enqueue(&IndexDatabase { case: self.case, database: self.database }).await
     }
 
-    /// Any moving state → exception. Terminal until somebody retries. `format` when the document was identified.
+    /// Any moving state → exception. Terminal until somebody retries. `format` when the document was identified. A document
+    /// that was only read again keeps the text it had, with a warning: nothing that was found before is lost by it.
     pub async fn set_exception(&self, tx: &mut Tx, exception: &Exception, format: Option<(&str, &str)>) -> Result<()> {
-        let details = Details { exception: Some(exception.clone()), ..self.details.clone() };
+        if self.state == DocumentState::Ingested && self.in_index && self.text.is_some() {
+            return self.keep_text(tx, exception).await;
+        }
+        let details = Details { exception: Some(exception.clone()), ignored: None, ..self.details.clone() };
         let (now, sealed) = (tx.now(), self.sealed(tx, &details).await?);
         let moved = change!(tx, c => sqlx::query(
             "update documents set state = 'exception', exception = $2, sealed_details = $3, format = coalesce($4, format),
              media_type = coalesce($5, media_type), updated_at = $6
-             where id = $1 and state in ('received', 'ingested', 'extracted') and deleted_at is null")
+             where id = $1 and state in ('received', 'ingested', 'extracted') and original_blob = $7 and deleted_at is null")
             .bind(self.id.uuid()).bind(exception.category.name()).bind(sealed).bind(format.map(|f| f.0)).bind(format.map(|f| f.1))
-            .bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
+            .bind(now.0).bind(self.original.uuid()).execute(c).await.map(|r| r.rows_affected()))?;
         self.moved(tx, moved)?;
         tx.audit(Audit::DocumentException { case: self.case, document: self.id, category: exception.category }).await
+    }
+
+    /// Ingested → indexed: the second reading failed and the first one stands.
+    async fn keep_text(&self, tx: &mut Tx, exception: &Exception) -> Result<()> {
+        let mut details = self.details.clone();
+        details.warnings.push(Warning {
+            category: exception.category,
+            page: exception.page,
+            detail: format!("reading it again failed, so its earlier text stands: {}", exception.detail),
+        });
+        let (now, sealed) = (tx.now(), self.sealed(tx, &details).await?);
+        let moved = change!(tx, c => sqlx::query(
+            "update documents set state = 'indexed', sealed_details = $2, updated_at = $3
+             where id = $1 and state = 'ingested' and in_index and original_blob = $4 and deleted_at is null")
+            .bind(self.id.uuid()).bind(sealed).bind(now.0).bind(self.original.uuid()).execute(c).await
+            .map(|r| r.rows_affected()))?;
+        self.moved(tx, moved)?;
+        tx.audit(Audit::TextKept { case: self.case, document: self.id, category: exception.category }).await
     }
 
     /// Deletes a document with everything unpacked from it: gone for readers at once, from the index with its next
     /// generation.
     pub async fn delete(&self, tx: &mut Tx) -> Result<u64> {
         crate::cases::permit(tx, self.role, Action::DeleteDocuments)?;
-        let now = tx.now();
-        let ids: Vec<Uuid> = query!(tx, c => sqlx::query_scalar(
-            "with recursive tree (id) as (select id from documents where id = $1
-             union all select d.id from documents d join tree on d.parent_id = tree.id) select id from tree")
-            .bind(self.id.uuid()).fetch_all(c).await)?;
-        let mut removed = Vec::with_capacity(ids.len());
-        for id in ids {
-            change!(tx, c => sqlx::query("update documents set deleted_at = $2, updated_at = $2 where id = $1 and deleted_at is null")
-                .bind(id).bind(now.0).execute(c).await.map(drop))?;
-            change!(tx, c => sqlx::query(
-                "update jobs set state = 'cancelled', finished_at = $2, lease_until = null
-                 where document_id = $1 and state in ('ready', 'running')")
-                .bind(id).bind(now.0).execute(c).await.map(drop))?;
-            tx.audit(Audit::DocumentDeleted { case: self.case, document: DocumentId(id) }).await?;
-            removed.push(DocumentId(id));
-        }
-        release_contents(tx, self.case, &removed).await?;
+        let removed = remove(tx, self.case, self.id).await?;
         tx.enqueue(&IndexDatabase { case: self.case, database: self.database }).await?;
         self.changed(tx);
-        Ok(removed.len() as u64)
+        Ok(removed)
     }
 
     async fn sealed(&self, tx: &mut Tx, details: &Details) -> Result<Vec<u8>> {
@@ -138,7 +162,7 @@ impl Document {
         seal(&key, &place(self.id), details)
     }
 
-    fn changed(&self, tx: &mut Tx) {
+    pub(super) fn changed(&self, tx: &mut Tx) {
         tx.publish(Topic::Database(self.database), Event::DatabaseChanged { database: self.database });
     }
 
@@ -152,47 +176,53 @@ impl Document {
     }
 }
 
-/// Ends every unfinished document of a cancelled batch, and its copies of them, as excluded.
+/// Deletes a document and everything unpacked from it, and ends their jobs. Returns how many documents.
+pub(super) async fn remove(tx: &mut Tx, case: CaseId, document: DocumentId) -> Result<u64> {
+    let now = tx.now();
+    let ids: Vec<Uuid> = query!(tx, c => sqlx::query_scalar(
+        "with recursive tree (id) as (select id from documents where id = $1
+         union all select d.id from documents d join tree on d.parent_id = tree.id) select id from tree")
+        .bind(document.uuid()).fetch_all(c).await)?;
+    let mut removed = Vec::with_capacity(ids.len());
+    for id in ids {
+        let copy_of: Option<Option<Uuid>> = change!(tx, c => sqlx::query_scalar(
+            "update documents set deleted_at = $2, updated_at = $2 where id = $1 and deleted_at is null
+             returning case when state = 'duplicate' then duplicate_of end")
+            .bind(id).bind(now.0).fetch_optional(c).await)?;
+        if let Some(first) = copy_of.flatten() {
+            copies_changed(tx, case, DocumentId(first)).await?;
+        }
+        change!(tx, c => sqlx::query(
+            "update jobs set state = 'cancelled', finished_at = $2, lease_until = null
+             where document_id = $1 and state in ('ready', 'running')")
+            .bind(id).bind(now.0).execute(c).await.map(drop))?;
+        tx.audit(Audit::DocumentDeleted { case, document: DocumentId(id) }).await?;
+        removed.push(DocumentId(id));
+    }
+    release_contents(tx, case, &removed).await?;
+    Ok(removed.len() as u64)
+}
+
+/// Ends every unfinished document of a cancelled batch, and its copies of them, as excluded. What was only read again stays
+/// indexed with the text it had.
 pub async fn exclude_unfinished(tx: &mut Tx, batch: &Batch) -> Result<u64> {
     let now = tx.now();
+    change!(tx, c => sqlx::query(
+        "update documents set state = 'indexed', updated_at = $2
+         where batch_id = $1 and state = 'ingested' and in_index and text_blob is not null and deleted_at is null")
+        .bind(batch.id.uuid()).bind(now.0).execute(c).await.map(drop))?;
     let excluded: Vec<Uuid> = change!(tx, c => sqlx::query_scalar(
-        "update documents set state = 'excluded', updated_at = $2
-         where batch_id = $1 and state in ('received', 'ingested', 'extracted') returning id")
+        "update documents set state = 'excluded', exclusion = 'cancelled', updated_at = $2
+         where batch_id = $1 and state in ('received', 'ingested', 'extracted')
+         and not (in_index and text_blob is not null and state = 'extracted') returning id")
         .bind(batch.id.uuid()).bind(now.0).fetch_all(c).await)?;
     // Copies it brought of its own unfinished documents must not take their place.
     let copies = change!(tx, c => sqlx::query(
-        "update documents set state = 'excluded', duplicate_of = null, updated_at = $2
+        "update documents set state = 'excluded', exclusion = 'cancelled', duplicate_of = null, updated_at = $2
          where batch_id = $1 and state = 'duplicate' and deleted_at is null
          and duplicate_of in (select id from documents where batch_id = $1 and state = 'excluded')")
         .bind(batch.id.uuid()).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
     let ids: Vec<DocumentId> = excluded.iter().copied().map(DocumentId).collect();
     release_contents(tx, batch.case_id, &ids).await?;
     Ok(excluded.len() as u64 + copies)
-}
-
-/// Sends exceptions through the pipeline again: one document, all of a category, or all of a database found with
-/// [`Action::Upload`]. Returns how many.
-pub async fn retry_exceptions(
-    tx: &mut Tx,
-    database: &Database,
-    filter: &DocumentFilter,
-    one: Option<DocumentId>,
-) -> Result<u64> {
-    crate::cases::permit(tx, database.role, Action::Upload)?;
-    let now = tx.now();
-    let ids: Vec<Uuid> = change!(tx, c => sqlx::query_scalar(
-        "update documents set state = 'received', exception = null, updated_at = $2
-         where database_id = $1 and state = 'exception' and deleted_at is null and ($3 or exception = $4) and ($5 or batch_id = $6)
-         and ($7 or id = $8) returning id")
-        .bind(database.id.uuid()).bind(now.0)
-        .bind(filter.category.is_none()).bind(filter.category.map_or("", Category::name))
-        .bind(filter.batch.is_none()).bind(filter.batch.map_or(Uuid::nil(), domain::ids::BatchId::uuid))
-        .bind(one.is_none()).bind(one.map_or(Uuid::nil(), DocumentId::uuid)).fetch_all(c).await)?;
-    for id in &ids {
-        tx.enqueue(&IngestDocument { case: database.case_id, document: DocumentId(*id) }).await?;
-    }
-    let documents = ids.len() as u64;
-    tx.audit(Audit::DocumentsRetried { case: database.case_id, database: database.id, documents }).await?;
-    tx.publish(Topic::Database(database.id), Event::DatabaseChanged { database: database.id });
-    Ok(documents)
 }

@@ -2,29 +2,44 @@
 //! everything a document says about itself are sealed under the case key; rows show only ids, states, sizes and hashes.
 
 mod content;
+mod exceptions;
 mod index;
 mod life;
+mod protected;
+mod readings;
 mod receive;
+mod related;
+pub mod relations;
+mod reprocess;
 mod text;
+mod versions;
 
 use domain::{
     access::{Action, CaseRole},
     clock::Timestamp,
-    ids::{BatchId, BlobId, CaseId, DatabaseId, DocumentId},
-    outcome::{Category, DocumentState, Exception},
+    ids::{BatchId, BlobId, CaseId, DatabaseId, DocumentId, UserId},
+    outcome::{Category, DocumentState, Exception, Exclusion},
     page::{Page, PageQuery},
     text::{Metadata, Warning},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use content::{claim_content, release_contents};
+pub use content::{Copies, are_the_same, claim_content, copies_of, release_contents};
+pub use exceptions::{Selection, ignore_exceptions, retry_exceptions};
 pub use index::{
-    Waiting, databases_waiting, deleted, extracted, extracted_totals, indexed, mark_indexed, remove_deleted, stranded,
+    Waiting, databases_waiting, deleted, extracted, extracted_totals, forget_entries, indexed, mark_indexed,
+    remove_deleted, stranded, withdrawn,
 };
-pub use life::{Extracted, exclude_unfinished, retry_exceptions};
+pub use life::{Extracted, exclude_unfinished};
+pub use protected::{Opened, protected_container, retry_protected};
+pub use readings::{Reading, reader_id};
 pub use receive::{NewMember, Receipt, receive};
+pub use related::{NearDuplicate, attachments, of_thread};
+pub use relations::{Fingerprints, Relation};
+pub use reprocess::{Reread, Sent, reprocess};
 pub use text::{read_text, write_text};
+pub use versions::{Replacement, Version};
 
 use crate::{
     Error, Result, Tx,
@@ -74,10 +89,18 @@ pub struct Document {
     pub characters: Option<u32>,
     /// The document this one is a copy of.
     pub duplicate_of: Option<DocumentId>,
-    /// Why it could not be fully processed.
+    /// Why it could not be fully processed; of an ignored document, why it could not before.
     pub category: Option<Category>,
-    /// What extracted the text: name and version.
-    pub reader: Option<String>,
+    /// Why it was left out.
+    pub exclusion: Option<Exclusion>,
+    /// Which of its versions this is: 1 for the file as received, more once it was replaced.
+    pub version: u32,
+    /// The published index holds an entry of it.
+    pub in_index: bool,
+    /// What it has to do with others.
+    pub relation: Relation,
+    /// Its number in its thread.
+    position: i64,
     /// The sealed part.
     pub details: Details,
     /// When it was received or unpacked.
@@ -116,6 +139,26 @@ pub struct Details {
     /// What could not be read of it.
     #[serde(default)]
     pub warnings: Vec<Warning>,
+    /// Why not everything in it became a document of its own; the first of its warnings once it is read.
+    #[serde(default)]
+    pub left_in: Option<Warning>,
+    /// Who set its exception aside, and why. It counts while the document stands as [`Exclusion::Ignored`].
+    #[serde(default)]
+    pub ignored: Option<Ignored>,
+    /// Who replaced the file, and why; none for the file as received.
+    #[serde(default)]
+    pub replacement: Option<Replacement>,
+}
+
+/// Who set an exception aside, when and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ignored {
+    /// The reason, in that person's words.
+    pub note: String,
+    /// Who.
+    pub by: Option<UserId>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Which documents to list.
@@ -123,21 +166,35 @@ pub struct Details {
 pub struct DocumentFilter {
     /// Only in this state.
     pub state: Option<DocumentState>,
-    /// Only exceptions of this category.
+    /// Only exceptions of this category, ignored ones included.
     pub category: Option<Category>,
+    /// Only left out for this reason.
+    pub exclusion: Option<Exclusion>,
     /// Only of this batch.
     pub batch: Option<BatchId>,
     /// Only of this family.
     pub family: Option<DocumentId>,
+    /// Only messages of this thread.
+    pub thread: Option<DocumentId>,
+    /// Only of this group of near-duplicates.
+    pub group: Option<DocumentId>,
+    /// Only messages that are inclusive, or only those that are not.
+    pub inclusive: Option<bool>,
 }
 
-/// The columns of a document, in the order of [`Row`].
+/// Selects documents in the order of [`Row`]: further columns, if any, and the statement from its `where` or further joins on.
 macro_rules! columns {
     ($tail:literal) => {
+        $crate::documents::columns!("", $tail)
+    };
+    ($more:literal, $tail:literal) => {
         concat!(
             "select f.id, f.case_id, f.database_id, f.batch_id, f.parent_id, f.family_id, f.ordinal, f.depth, f.state, f.format,
              f.media_type, f.size, f.sha256, f.original_blob, f.text_blob, f.pages, f.characters, f.duplicate_of, f.exception,
-             f.reader, f.sealed_details, f.created_at, f.updated_at ",
+             f.exclusion, f.version, f.in_index, f.sealed_details, f.created_at, f.updated_at, r.thread_id, r.answers_id, r.position,
+             r.is_inclusive, r.group_id, r.similarity",
+            $more,
+            " from documents f left join relations r on r.document_id = coalesce(f.duplicate_of, f.id) ",
             $tail
         )
     };
@@ -165,10 +222,18 @@ struct Row {
     characters: Option<i64>,
     duplicate_of: Option<Uuid>,
     exception: Option<String>,
-    reader: Option<String>,
+    exclusion: Option<String>,
+    version: i64,
+    in_index: bool,
     sealed_details: Vec<u8>,
     created_at: i64,
     updated_at: i64,
+    thread_id: Option<Uuid>,
+    answers_id: Option<Uuid>,
+    position: Option<i64>,
+    is_inclusive: Option<bool>,
+    group_id: Option<Uuid>,
+    similarity: Option<i64>,
     #[sqlx(default)]
     role: Option<String>,
 }
@@ -203,7 +268,16 @@ impl Row {
             characters: self.characters.map(small),
             duplicate_of: self.duplicate_of.map(DocumentId),
             category: self.exception.as_deref().and_then(Category::parse),
-            reader: self.reader,
+            exclusion: self.exclusion.as_deref().and_then(Exclusion::parse),
+            version: small(self.version),
+            in_index: self.in_index,
+            relation: Relation {
+                thread: self.thread_id.map(DocumentId),
+                answers: self.answers_id.map(DocumentId),
+                inclusive: self.is_inclusive,
+                group: self.group_id.map(|pivot| (DocumentId(pivot), relations::percent(self.similarity))),
+            },
+            position: self.position.unwrap_or(0),
             details: unseal(key, &place(DocumentId(self.id)), &self.sealed_details)?,
             created_at: Timestamp(self.created_at),
             updated_at: Timestamp(self.updated_at),
@@ -217,7 +291,7 @@ impl Document {
     pub async fn find(tx: &mut Tx, id: DocumentId, action: Action) -> Result<Self> {
         let user = person(tx);
         let row: Option<Row> = query!(tx, c => sqlx::query_as(columns!(
-            ", m.role from documents f join cases c on c.id = f.case_id
+            ", m.role", "join cases c on c.id = f.case_id
              left join case_members m on m.case_id = f.case_id and m.user_id = $2
              where f.id = $1 and f.deleted_at is null and c.deleted_at is null"))
             .bind(id.uuid()).bind(user).fetch_optional(c).await)?;
@@ -230,7 +304,7 @@ impl Document {
     /// Loads a document for a job of its case; a deleted one is not found.
     pub async fn load(tx: &mut Tx, case: CaseId, id: DocumentId) -> Result<Self> {
         let row: Option<Row> = query!(tx, c => sqlx::query_as(columns!(
-            "from documents f where f.id = $1 and f.case_id = $2 and f.deleted_at is null"))
+            "where f.id = $1 and f.case_id = $2 and f.deleted_at is null"))
             .bind(id.uuid()).bind(case.uuid()).fetch_optional(c).await)?;
         let key = tx.case_key(case).await?;
         row.ok_or(Error::NotFound)?.open(&key)
@@ -246,13 +320,19 @@ impl Document {
         let limit = page.limit()?;
         let after: Uuid = page.key()?.unwrap_or(Uuid::nil());
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(columns!(
-            "from documents f where f.database_id = $1 and f.id > $2 and f.deleted_at is null and ($3 or f.state = $4)
-             and ($5 or f.exception = $6) and ($7 or f.batch_id = $8) and ($9 or f.family_id = $10) order by f.id limit $11"))
+            "where f.database_id = $1 and f.id > $2 and f.deleted_at is null and ($3 or f.state = $4)
+             and ($5 or f.exception = $6) and ($7 or f.batch_id = $8) and ($9 or f.family_id = $10)
+             and ($11 or f.exclusion = $12) and ($13 or r.thread_id = $14) and ($15 or r.group_id = $16)
+             and ($17 or r.is_inclusive = $18) order by f.id limit $19"))
             .bind(database.id.uuid()).bind(after)
             .bind(filter.state.is_none()).bind(filter.state.map_or("", DocumentState::name))
             .bind(filter.category.is_none()).bind(filter.category.map_or("", Category::name))
             .bind(filter.batch.is_none()).bind(filter.batch.map_or(Uuid::nil(), BatchId::uuid))
             .bind(filter.family.is_none()).bind(filter.family.map_or(Uuid::nil(), DocumentId::uuid))
+            .bind(filter.exclusion.is_none()).bind(filter.exclusion.map_or("", Exclusion::name))
+            .bind(filter.thread.is_none()).bind(filter.thread.map_or(Uuid::nil(), DocumentId::uuid))
+            .bind(filter.group.is_none()).bind(filter.group.map_or(Uuid::nil(), DocumentId::uuid))
+            .bind(filter.inclusive.is_none()).bind(filter.inclusive.unwrap_or(false))
             .bind(i64::from(limit) + 1).fetch_all(c).await)?;
         let documents = open_all(tx, database.case_id, rows).await?;
         Ok(Page::of(documents, limit, |document| document.id))
@@ -264,13 +344,19 @@ impl Document {
         let limit = page.limit()?;
         let after: Uuid = page.key()?.unwrap_or(Uuid::nil());
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(columns!(
-            "from documents f where f.case_id = $1 and f.id > $2 and f.deleted_at is null and ($3 or f.state = $4)
-             and ($5 or f.exception = $6) and ($7 or f.batch_id = $8) and ($9 or f.family_id = $10) order by f.id limit $11"))
+            "where f.case_id = $1 and f.id > $2 and f.deleted_at is null and ($3 or f.state = $4)
+             and ($5 or f.exception = $6) and ($7 or f.batch_id = $8) and ($9 or f.family_id = $10)
+             and ($11 or f.exclusion = $12) and ($13 or r.thread_id = $14) and ($15 or r.group_id = $16)
+             and ($17 or r.is_inclusive = $18) order by f.id limit $19"))
             .bind(case.id.uuid()).bind(after)
             .bind(filter.state.is_none()).bind(filter.state.map_or("", DocumentState::name))
             .bind(filter.category.is_none()).bind(filter.category.map_or("", Category::name))
             .bind(filter.batch.is_none()).bind(filter.batch.map_or(Uuid::nil(), BatchId::uuid))
             .bind(filter.family.is_none()).bind(filter.family.map_or(Uuid::nil(), DocumentId::uuid))
+            .bind(filter.exclusion.is_none()).bind(filter.exclusion.map_or("", Exclusion::name))
+            .bind(filter.thread.is_none()).bind(filter.thread.map_or(Uuid::nil(), DocumentId::uuid))
+            .bind(filter.group.is_none()).bind(filter.group.map_or(Uuid::nil(), DocumentId::uuid))
+            .bind(filter.inclusive.is_none()).bind(filter.inclusive.unwrap_or(false))
             .bind(i64::from(limit) + 1).fetch_all(c).await)?;
         let documents = open_all(tx, case.id, rows).await?;
         Ok(Page::of(documents, limit, |document| document.id))
@@ -282,7 +368,7 @@ impl Document {
         let mut rows: Vec<Row> = Vec::with_capacity(ids.len());
         for ids in ids.chunks(500) {
             rows.extend(query!(tx, c => {
-                let mut sql = sqlx::QueryBuilder::<Driver>::new(columns!("from documents f where f.deleted_at is null and f.case_id = "));
+                let mut sql = sqlx::QueryBuilder::<Driver>::new(columns!("where f.deleted_at is null and f.case_id = "));
                 sql.push_bind(case.uuid()).push(" and f.id in (");
                 let mut list = sql.separated(", ");
                 for id in ids {
@@ -298,7 +384,7 @@ impl Document {
     /// The first `most` documents unpacked directly from this one, in order.
     pub async fn children(&self, tx: &mut Tx, most: u32) -> Result<Vec<Self>> {
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(columns!(
-            "from documents f where f.parent_id = $1 and f.deleted_at is null order by f.ordinal, f.id limit $2"))
+            "where f.parent_id = $1 and f.deleted_at is null order by f.ordinal, f.id limit $2"))
             .bind(self.id.uuid()).bind(i64::from(most)).fetch_all(c).await)?;
         open_all(tx, self.case, rows).await
     }

@@ -10,7 +10,7 @@ use domain::{
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Details, Document, place};
+use super::{Details, Document, place, protected::item_key};
 use crate::{
     Error, Result, Tx,
     audit::Audit,
@@ -46,6 +46,7 @@ struct Insert<'a> {
     id: DocumentId,
     item_key: [u8; 32],
     parent: Option<&'a Document>,
+    family: DocumentId,
     ordinal: u32,
     state: DocumentState,
     details: &'a Details,
@@ -63,7 +64,7 @@ pub async fn receive(tx: &mut Tx, batch: &Batch, files: &[(&str, Details, Stored
         let item_key: [u8; 32] = Sha256::digest(key.as_bytes()).into();
         let id = DocumentId::new();
         let state = DocumentState::Received;
-        let row = Insert { id, item_key, parent: None, ordinal: 0, state, details, stored };
+        let row = Insert { id, item_key, parent: None, family: id, ordinal: 0, state, details, stored };
         if !open || !insert(tx, batch.case_id, batch.database_id, batch.id, &row).await? {
             let existing = existing(tx, batch.id.uuid(), &item_key).await?;
             let document = existing.ok_or(Error::Conflict("the batch takes no more files; open another"))?;
@@ -82,25 +83,33 @@ pub async fn receive(tx: &mut Tx, batch: &Batch, files: &[(&str, Details, Stored
 
 impl Document {
     /// Makes documents of a container's members, each with its first job (or its exception). Members added by an earlier
-    /// run are left as they are. Returns the ids and hashes of those added now, for the audit event.
-    pub async fn add_members(&self, tx: &mut Tx, members: &[NewMember]) -> Result<Vec<(DocumentId, String)>> {
+    /// run on the same bytes are left as they are, but for those that were protected then and are open now. Each begins a family of its own when the container is a mere store of `families`, and is of
+    /// the container's family otherwise. Returns the ids and hashes of those added now, for the audit event.
+    pub async fn add_members(
+        &self,
+        tx: &mut Tx,
+        members: &[NewMember],
+        families: bool,
+    ) -> Result<Vec<(DocumentId, String)>> {
         let mut added = Vec::new();
         for member in members {
-            let item_key: [u8; 32] =
-                Sha256::new().chain_update(self.id.uuid()).chain_update(member.ordinal.to_be_bytes()).finalize().into();
             let id = DocumentId::new();
             let state = if member.exception.is_some() { DocumentState::Exception } else { DocumentState::Received };
             let details = Details { exception: member.exception.clone(), ..member.details.clone() };
             let row = Insert {
                 id,
-                item_key,
+                item_key: item_key(self, member.ordinal),
                 parent: Some(self),
+                family: if families { id } else { self.family },
                 ordinal: member.ordinal,
                 state,
                 details: &details,
                 stored: &member.stored,
             };
             if !insert(tx, self.case, self.database, self.batch, &row).await? {
+                if let Some(opened) = self.open_member(tx, member).await? {
+                    added.push((opened.document, hex::encode(member.stored.sha256)));
+                }
                 continue;
             }
             tx.register_blob(self.case, BlobKind::Original, &member.stored).await?;
@@ -144,7 +153,6 @@ async fn insert(
     let key = tx.case_key(case).await?;
     let sealed = seal(&key, &place(new.id), new.details)?;
     let now = tx.now();
-    let family = new.parent.map_or(new.id, |parent| parent.family);
     let depth = new.parent.map_or(0, |parent| parent.depth + 1);
     let category = new.details.exception.as_ref().map(|e| e.category.name());
     let inserted = change!(tx, c => sqlx::query(
@@ -152,7 +160,7 @@ async fn insert(
          sha256, original_blob, exception, sealed_details, created_at, updated_at)
          values ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$16) on conflict do nothing")
         .bind(new.id.uuid()).bind(case.uuid()).bind(database.uuid()).bind(batch.uuid())
-        .bind(new.parent.map(|p| p.id.uuid())).bind(family.uuid()).bind(i64::from(new.ordinal)).bind(i64::from(depth))
+        .bind(new.parent.map(|p| p.id.uuid())).bind(new.family.uuid()).bind(i64::from(new.ordinal)).bind(i64::from(depth))
         .bind(&new.item_key[..]).bind(new.state.name()).bind(i64::try_from(new.stored.size).unwrap_or(i64::MAX))
         .bind(&new.stored.sha256[..]).bind(new.stored.blob.uuid()).bind(category).bind(sealed).bind(now.0)
         .execute(c).await.map(|r| r.rows_affected()))?;

@@ -6,7 +6,7 @@ use domain::{
     access::{SystemAction, may_system},
     clock::Timestamp,
     ids::{CaseId, DocumentId, JobId},
-    jobs::Queue,
+    jobs::{ExtractText, Job as _, Queue, RecogniseText},
     page::{Page, PageQuery},
 };
 use serde::Serialize;
@@ -169,7 +169,8 @@ pub async fn retry(tx: &mut Tx, id: JobId) -> Result<JobRow> {
         "update jobs set state = 'ready', attempts = 0, run_at = $2, finished_at = null, error = null where id = $1")
         .bind(id.uuid()).bind(now.0).execute(c).await.map(drop))?;
     if let Some(document) = job.document {
-        let state = if job.kind == "extract_text" { "ingested" } else { "received" };
+        let state =
+            if matches!(job.kind.as_str(), ExtractText::KIND | RecogniseText::KIND) { "ingested" } else { "received" };
         set_document(tx, document, state, &["exception", "excluded"]).await?;
     }
     tx.audit(Audit::JobRetried { job: id }).await?;
@@ -190,7 +191,8 @@ pub async fn cancel(tx: &mut Tx, id: JobId) -> Result<JobRow> {
         return Err(Error::Conflict("the job has already ended"));
     }
     if let Some(document) = job.document {
-        let excluded = set_document(tx, document, "excluded", &["received", "ingested"]).await?;
+        let stays = keep_indexed(tx, document).await?;
+        let excluded = !stays && set_document(tx, document, "excluded", &["received", "ingested"]).await?;
         if let (true, Some(case)) = (excluded, job.case) {
             release_contents(tx, case, &[document]).await?;
         }
@@ -202,10 +204,23 @@ pub async fn cancel(tx: &mut Tx, id: JobId) -> Result<JobRow> {
 /// Moves the document of a job that the operator moved, if it stands where the job left it.
 async fn set_document(tx: &mut Tx, document: DocumentId, state: &str, from: &[&str; 2]) -> Result<bool> {
     let now = tx.now();
+    // What somebody ignored stays so: that is undone where it was done.
     let moved = change!(tx, c => sqlx::query(
-        "update documents set state = $2, exception = null, updated_at = $3 where id = $1 and state in ($4, $5)")
+        "update documents set state = $2, exclusion = case when $2 = 'excluded' then 'cancelled' end,
+         exception = case when exception = 'virus' then exception end, updated_at = $3
+         where id = $1 and state in ($4, $5) and coalesce(exclusion, '') <> 'ignored'")
         .bind(document.uuid()).bind(state).bind(now.0).bind(from[0]).bind(from[1]).execute(c).await
         .map(|r| r.rows_affected()))?;
+    Ok(moved == 1)
+}
+
+/// Leaves a document that was only being read again indexed with the text it had.
+async fn keep_indexed(tx: &mut Tx, document: DocumentId) -> Result<bool> {
+    let now = tx.now();
+    let moved = change!(tx, c => sqlx::query(
+        "update documents set state = 'indexed', updated_at = $2
+         where id = $1 and state = 'ingested' and in_index and text_blob is not null and deleted_at is null")
+        .bind(document.uuid()).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
     Ok(moved == 1)
 }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use domain::{
+    clock::Timestamp,
     ids::{CaseId, DocumentId, JobId, UserId},
     jobs::Queue,
 };
@@ -78,7 +79,7 @@ impl Claimer {
             return Ok(Vec::new());
         }
         let now = tx.shared_now().await?;
-        reclaim(&mut tx, self.queue, now.0).await?;
+        reclaim(&mut tx, self.queue, now, now).await?;
         let lanes = self.lanes_in_turn(&mut tx).await?;
         let mut claimed = Vec::new();
         let mut left = lanes.len();
@@ -134,22 +135,34 @@ fn held(row: Row) -> Held {
     }
 }
 
-/// Puts back what silent holders left. A unique job whose successor already waits is superseded by it.
-async fn reclaim(tx: &mut Tx, queue: Queue, now: i64) -> Result<()> {
+/// Puts back every running job, whatever its lease: for the moment when no process can be running any. Those attempts
+/// count. Returns how many there were.
+pub(crate) async fn reclaim_all(tx: &mut Tx) -> Result<u64> {
+    let now = tx.shared_now().await?;
+    let mut reclaimed = 0;
+    for queue in Queue::ALL {
+        reclaimed += reclaim(tx, queue, Timestamp(i64::MAX), now).await?;
+    }
+    Ok(reclaimed)
+}
+
+/// Puts back what holders left whose lease ended before `ended`; returns how many jobs. A unique job whose successor already
+/// waits is superseded by it.
+async fn reclaim(tx: &mut Tx, queue: Queue, ended: Timestamp, now: Timestamp) -> Result<u64> {
     let expired: bool = query!(tx, c => sqlx::query_scalar(
         "select exists (select 1 from jobs where state = 'running' and lease_until < $1)")
-        .bind(now).fetch_one(c).await)?;
+        .bind(ended.0).fetch_one(c).await)?;
     if !expired {
-        return Ok(());
+        return Ok(0);
     }
-    change!(tx, c => sqlx::query(
-        "update jobs set state = 'done', finished_at = $2, error = 'superseded' where queue = $1 and state = 'running'
-         and lease_until < $2 and unique_key is not null
+    let superseded = change!(tx, c => sqlx::query(
+        "update jobs set state = 'done', finished_at = $3, lease_until = null, error = 'superseded' where queue = $1
+         and state = 'running' and lease_until < $2 and unique_key is not null
          and exists (select 1 from jobs w where w.unique_key = jobs.unique_key and w.state = 'ready')")
-        .bind(queue.name()).bind(now).execute(c).await.map(drop))?;
-    change!(tx, c => sqlx::query(
-        "update jobs set state = 'ready', run_at = $2, lease_until = null, error = 'its worker died'
+        .bind(queue.name()).bind(ended.0).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
+    let returned = change!(tx, c => sqlx::query(
+        "update jobs set state = 'ready', run_at = $3, lease_until = null, error = 'its worker died'
          where queue = $1 and state = 'running' and lease_until < $2")
-        .bind(queue.name()).bind(now).execute(c).await.map(drop))?;
-    Ok(())
+        .bind(queue.name()).bind(ended.0).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
+    Ok(superseded + returned)
 }

@@ -3,8 +3,10 @@
 use std::{collections::HashSet, time::Duration};
 
 use domain::{
+    actor::Actor,
     clock::Timestamp,
     ids::{BatchId, JobId},
+    jobs::Job,
 };
 use uuid::Uuid;
 
@@ -46,6 +48,25 @@ impl Tx {
         finish(self, held, "dead", Some(error)).await?;
         self.audit(Audit::JobBuried { job: held.id }).await
     }
+}
+
+/// Completes a held job by leaving its work to `next`, in `actor`'s name, not before `delay` has passed. Nothing has happened yet
+/// that would be audited. [`Error::LeaseLost`] when another process took the job over meanwhile.
+pub async fn hand_over(
+    storage: &Storage,
+    actor: &Actor,
+    held: &Held,
+    next: &impl Job,
+    delay: Option<Duration>,
+) -> Result<()> {
+    let mut tx = storage.begin_machinery_for(actor).await?;
+    tx.complete(held).await?;
+    let due = match delay {
+        None => None,
+        Some(delay) => Some(tx.shared_now().await?.plus(delay)),
+    };
+    tx.enqueue_at(next, due).await?;
+    tx.commit().await
 }
 
 pub(super) async fn finish(tx: &mut Tx, held: &Held, state: &str, error: Option<&str>) -> Result<()> {

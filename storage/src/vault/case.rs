@@ -2,7 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
+use domain::fingerprint::FingerprintKey;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::{
     VaultError,
@@ -16,6 +18,8 @@ pub struct CaseKey(Arc<Secrets>);
 struct Secrets {
     fields: Key,
     blobs: Key,
+    lookups: Key,
+    fingerprints: Key,
 }
 
 impl CaseKey {
@@ -23,12 +27,28 @@ impl CaseKey {
         Self(Arc::new(Secrets {
             fields: envelope::derive(secret, &[b"dia/1/fields"]),
             blobs: envelope::derive(secret, &[b"dia/1/blobs"]),
+            lookups: envelope::derive(secret, &[b"dia/1/lookups"]),
+            fingerprints: envelope::derive(secret, &[b"dia/1/fingerprints"]),
         }))
     }
 
     /// The input key of [`super::chunked`].
     pub(super) fn blobs(&self) -> &Key {
         &self.0.blobs
+    }
+
+    /// A keyed digest to find a sealed value by, for `purpose` (a literal of the code): equal values of one case have equal
+    /// digests, and nobody without the key can guess a value from its digest or compare two cases.
+    pub fn lookup(&self, purpose: &str, value: &[u8]) -> [u8; 32] {
+        let key = envelope::derive(&self.0.lookups, &[purpose.as_bytes()]);
+        *envelope::derive(&key, &[value])
+    }
+
+    /// The key under which the case's documents are compared: the first half of the derived one.
+    pub fn fingerprints(&self) -> FingerprintKey {
+        let mut key = Zeroizing::new([0; 16]);
+        key.copy_from_slice(&self.0.fingerprints[..16]);
+        FingerprintKey::new(*key)
     }
 
     /// Seals a column's value (41 bytes longer than the plaintext); it opens only at the same place.

@@ -4,7 +4,9 @@
 //! root key (32 bytes, outside the database)
 //!  ├─ "wrap"             ──seals──> case key (32 random bytes, stored wrapped in the case's row)
 //!  │                                 ├─ "fields"  ──seals──> columns, bound to table, column and row
-//!  │                                 └─ "blobs"   ──seals──> objects, see [`chunked`]
+//!  │                                 ├─ "blobs"   ──seals──> objects, see [`chunked`]
+//!  │                                 ├─ "lookups" ─────────> keyed digests, to find equal sealed values by
+//!  │                                 └─ "fingerprints" ────> keyed hashes of what documents say, to compare them
 //!  └─ "system", purpose  ──────────> [`SystemKey`]: what belongs to no case (token signing, accounts, blind indexes)
 //! ```
 //!

@@ -9,14 +9,18 @@ use domain::{
     access::Action,
     events::Counts,
     ids::{BatchId, BlobId, DocumentId},
-    outcome::{Category, DocumentState, Exception},
+    outcome::{Category, DocumentState, Exception, Exclusion},
+    page::PageQuery,
+    provenance::Provenance,
     text::{Metadata, Text},
 };
 use storage::{
     Error, Storage, Tx,
     audit::Audit,
     batches::{Batch, BatchDetails},
-    documents::{self, Details, DocumentFilter, Extracted, NewMember},
+    cases::Case,
+    databases::{Database, Deduplication},
+    documents::{self, Details, Extracted, NewMember, Selection},
     generations::{self, Manifest, Publication},
     jobs,
     leases::{self, Lease},
@@ -30,12 +34,15 @@ on_each_database!(
     the_equation_counts_every_end,
     members_are_added_once_and_belong_to_the_family,
     of_copies_the_first_stands_and_the_others_follow,
+    how_far_copies_are_looked_for_is_the_databases_choice,
     a_deleted_original_gives_its_place_to_the_next_copy,
     a_copy_found_while_its_original_is_deleted_is_not_left_behind,
     a_cancelled_batch_stops,
     a_cancelled_original_frees_its_content,
     a_batch_cancelled_meanwhile_takes_nothing_new,
     exceptions_are_retried_by_choice,
+    an_ignored_exception_is_excluded_until_it_is_named,
+    more_exceptions_than_a_page_are_ignored_page_by_page,
     moves_happen_once_and_only_from_where_the_document_stands,
     a_deleted_document_leaves_with_its_family_and_its_objects,
     a_generation_is_published_under_the_lease_only,
@@ -72,15 +79,26 @@ async fn extract(matter: &Matter, id: DocumentId) {
         characters: 5,
         metadata: Metadata::default(),
         warnings: Vec::new(),
-        reader: "test 1".to_owned(),
+        provenance: Provenance { tool: "test".to_owned(), version: "1".to_owned(), ..Provenance::default() },
+        fingerprints: documents::Fingerprints::default(),
     };
     document.set_extracted(&mut tx, &extracted).await.unwrap();
     tx.commit().await.unwrap();
 }
 
+/// Documents with the texts they have now.
+async fn texts(matter: &Matter, ids: &[DocumentId]) -> Vec<(DocumentId, BlobId)> {
+    let mut texts = Vec::new();
+    for id in ids {
+        texts.push((*id, matter.load(*id).await.text.unwrap()));
+    }
+    texts
+}
+
 async fn index(matter: &Matter, ids: &[DocumentId]) -> u64 {
     let mut tx = matter.begin().await;
-    let moved = documents::mark_indexed(&mut tx, ids).await.unwrap();
+    let texts = texts(matter, ids).await;
+    let moved = documents::mark_indexed(&mut tx, &texts).await.unwrap();
     audited(&mut tx).await;
     tx.commit().await.unwrap();
     moved
@@ -102,7 +120,7 @@ async fn fail(matter: &Matter, id: DocumentId, category: Category) {
 async fn deduplicate(matter: &Matter, id: DocumentId) -> Option<DocumentId> {
     let document = matter.load(id).await;
     let mut tx = matter.begin().await;
-    let first = documents::claim_content(&mut tx, &document).await.unwrap();
+    let first = documents::claim_content(&mut tx, &document, &[&document.sha256]).await.unwrap();
     if let Some(first) = first {
         document.set_duplicate(&mut tx, first).await.unwrap();
     }
@@ -129,6 +147,14 @@ async fn cancel(matter: &Matter, batch: BatchId) -> u64 {
 
 async fn waiting_jobs(test: &TestStorage, kind: &str) -> i64 {
     test.number(&format!("select count(*) from jobs where state = 'ready' and kind = '{kind}'")).await
+}
+
+async fn retry(matter: &Matter, selection: Selection) -> u64 {
+    let mut tx = matter.begin().await;
+    let database = matter.database(&mut tx, Action::Upload).await;
+    let retried = documents::retry_exceptions(&mut tx, &database, &selection).await.unwrap();
+    tx.commit().await.unwrap();
+    retried
 }
 
 async fn an_item_is_received_once(test: TestStorage) {
@@ -247,7 +273,7 @@ async fn members_are_added_once_and_belong_to_the_family(test: TestStorage) {
     for round in 0..2 {
         let document = matter.load(outer).await;
         let mut tx = matter.begin().await;
-        let added = document.add_members(&mut tx, &members).await.unwrap();
+        let added = document.add_members(&mut tx, &members, false).await.unwrap();
         assert_eq!(added.len(), if round == 0 { 3 } else { 0 });
         audited(&mut tx).await;
         tx.commit().await.unwrap();
@@ -263,7 +289,7 @@ async fn members_are_added_once_and_belong_to_the_family(test: TestStorage) {
     );
     // Attachments with equal bytes both stay: a family is never split.
     for child in &children {
-        assert_eq!(documents::claim_content(&mut matter.begin().await, child).await.unwrap(), None);
+        assert_eq!(documents::claim_content(&mut matter.begin().await, child, &[&child.sha256]).await.unwrap(), None);
     }
 }
 
@@ -280,6 +306,39 @@ async fn of_copies_the_first_stands_and_the_others_follow(test: TestStorage) {
     assert_eq!(deduplicate(&other, elsewhere).await, None, "another case knows nothing of it");
     let second = matter.load(second).await;
     assert_eq!((second.state, second.duplicate_of), (DocumentState::Duplicate, Some(first)));
+}
+
+async fn how_far_copies_are_looked_for_is_the_databases_choice(test: TestStorage) {
+    let matter = Matter::open(&test).await;
+    let mut found = Vec::new();
+    let choices = [Deduplication::Case, Deduplication::Case, Deduplication::Database, Deduplication::None];
+    for choice in choices {
+        let mut tx = matter.begin().await;
+        let case = Case::find(&mut tx, matter.case, Action::ManageDatabase).await.unwrap();
+        let database = Database::create(&mut tx, &case, "Production", "", choice).await.unwrap().id;
+        tx.commit().await.unwrap();
+        let matter = Matter { database, ..matter.clone() };
+        let batch = matter.batch().await;
+        for n in 0..2 {
+            let id = matter.document(batch, &n.to_string(), b"same").await;
+            found.push((id, deduplicate(&matter, id).await));
+        }
+    }
+    let (wide, narrow) = (found[0].0, found[4].0);
+    let firsts: Vec<_> = found.iter().map(|(_, first)| *first).collect();
+    assert_eq!(firsts, [None, Some(wide), Some(wide), Some(wide), None, Some(narrow), None, None]);
+    let mut tx = matter.begin().await;
+    let first = documents::Document::find(&mut tx, wide, Action::ReadDocuments).await.unwrap();
+    let copies = first.copies(&mut tx, &PageQuery { limit: Some(2), cursor: None }).await.unwrap();
+    assert_eq!(copies.items.iter().map(|copy| copy.id).collect::<Vec<_>>(), [found[1].0, found[2].0]);
+    let copies = first.copies(&mut tx, &PageQuery { limit: Some(2), cursor: copies.next_cursor }).await.unwrap();
+    assert_eq!(copies.items.iter().map(|copy| copy.id).collect::<Vec<_>>(), [found[3].0]);
+    drop(tx);
+    // The heir may lie in another database of the case.
+    assert_eq!(delete(&matter, wide).await, 1);
+    assert_eq!(delete(&matter, found[1].0).await, 1);
+    assert_eq!(matter.load(found[2].0).await.state, DocumentState::Received);
+    assert_eq!(matter.load(found[3].0).await.duplicate_of, Some(found[2].0));
 }
 
 async fn a_deleted_original_gives_its_place_to_the_next_copy(test: TestStorage) {
@@ -310,7 +369,7 @@ async fn a_copy_found_while_its_original_is_deleted_is_not_left_behind(test: Tes
 
     let document = matter.load(second).await;
     let mut tx = matter.begin().await;
-    assert_eq!(documents::claim_content(&mut tx, &document).await.unwrap(), Some(first));
+    assert_eq!(documents::claim_content(&mut tx, &document, &[&document.sha256]).await.unwrap(), Some(first));
     document.set_duplicate(&mut tx, first).await.unwrap();
     let deletion = tokio::spawn({
         let matter = matter.clone();
@@ -362,9 +421,7 @@ async fn a_cancelled_original_frees_its_content(test: TestStorage) {
     deduplicate(&matter, first).await;
     let administrator = test.administrator().await;
     let mut tx = test.storage.begin(&administrator).await.unwrap();
-    let job =
-        jobs::list(&mut tx, &jobs::JobFilter::default(), &domain::page::PageQuery::default()).await.unwrap().items[0]
-            .id;
+    let job = jobs::list(&mut tx, &jobs::JobFilter::default(), &PageQuery::default()).await.unwrap().items[0].id;
     jobs::cancel(&mut tx, job).await.unwrap();
     assert!(matches!(jobs::cancel(&mut tx, job).await, Err(Error::Conflict(_))));
     tx.commit().await.unwrap();
@@ -395,21 +452,86 @@ async fn exceptions_are_retried_by_choice(test: TestStorage) {
         ids.push(matter.document(batch, &n.to_string(), &[n]).await);
         fail(&matter, ids[usize::from(n)], if n == 0 { Category::Encrypted } else { Category::Corrupt }).await;
     }
-    let retry = async |filter: DocumentFilter, one| {
-        let mut tx = matter.begin().await;
-        let database = matter.database(&mut tx, Action::Upload).await;
-        let retried = documents::retry_exceptions(&mut tx, &database, &filter, one).await.unwrap();
-        tx.commit().await.unwrap();
-        retried
-    };
-    let encrypted = DocumentFilter { category: Some(Category::Encrypted), ..DocumentFilter::default() };
-    assert_eq!(retry(encrypted, Some(ids[1])).await, 0);
-    assert_eq!(retry(DocumentFilter::default(), Some(ids[1])).await, 1);
+    let one = Selection { document: Some(ids[1]), ..Selection::default() };
+    let encrypted = Selection { category: Some(Category::Encrypted), ..one };
+    assert_eq!(retry(&matter, encrypted).await, 0);
+    assert_eq!(retry(&matter, one).await, 1);
     assert_eq!(matter.load(ids[1]).await.state, DocumentState::Received);
     assert_eq!(matter.load(ids[1]).await.category, None);
-    assert_eq!(retry(DocumentFilter::default(), None).await, 2);
-    assert_eq!(retry(DocumentFilter::default(), None).await, 0);
+    assert_eq!(retry(&matter, Selection::default()).await, 2);
+    assert_eq!(retry(&matter, Selection::default()).await, 0);
     assert_eq!(counts(&matter).await.in_flight, 3);
+}
+
+async fn an_ignored_exception_is_excluded_until_it_is_named(test: TestStorage) {
+    let matter = Matter::open(&test).await;
+    let batch = matter.batch().await;
+    let mut ids = Vec::new();
+    for n in 0..4_u8 {
+        ids.push(matter.document(batch, &n.to_string(), &[n]).await);
+        if n < 3 {
+            fail(&matter, ids[usize::from(n)], if n == 0 { Category::Encrypted } else { Category::Corrupt }).await;
+        }
+    }
+    let ignore = async |selection: Selection, note: &str| {
+        let mut tx = matter.begin().await;
+        let database = matter.database(&mut tx, Action::Upload).await;
+        let (ignored, _) = documents::ignore_exceptions(&mut tx, &database, &selection, note).await?;
+        tx.commit().await?;
+        Ok::<u64, Error>(ignored)
+    };
+    for note in ["", "  ", &"x".repeat(2_001)] {
+        assert!(matches!(ignore(Selection::default(), note).await, Err(Error::Invalid(_))));
+    }
+    let unfinished = Selection { document: Some(ids[3]), ..Selection::default() };
+    assert_eq!(ignore(unfinished, "not an exception").await.unwrap(), 0);
+    let corrupt = Selection { category: Some(Category::Corrupt), ..Selection::default() };
+    assert_eq!(ignore(corrupt, " a broken copy; the original is in box 7 ").await.unwrap(), 2);
+    assert_eq!(ignore(corrupt, "again").await.unwrap(), 0);
+    let found = counts(&matter).await;
+    assert_eq!((found.exception, found.excluded, found.in_flight), (1, 2, 1));
+    let document = matter.load(ids[1]).await;
+    assert_eq!((document.state, document.exclusion), (DocumentState::Excluded, Some(Exclusion::Ignored)));
+    assert_eq!(document.category, Some(Category::Corrupt), "the former exception is kept");
+    let ignored = document.details.ignored.clone().unwrap();
+    assert_eq!((ignored.note.as_str(), ignored.by), ("a broken copy; the original is in box 7", matter.owner.user()));
+    let spoken = "select count(*) from audit_events where cast(details as text) like '%box 7%'";
+    assert_eq!(test.number(spoken).await, 0, "the note is sealed");
+
+    // A retry of all does not touch them, a retry by id does; a cancelled document is beyond it.
+    assert_eq!(retry(&matter, Selection::default()).await, 1);
+    assert_eq!(cancel(&matter, batch).await, 2);
+    assert_eq!(matter.load(ids[3]).await.exclusion, Some(Exclusion::Cancelled));
+    let by_id = |n: usize| Selection { document: Some(ids[n]), ..Selection::default() };
+    assert_eq!(retry(&matter, by_id(3)).await, 0);
+    assert_eq!(retry(&matter, by_id(1)).await, 1);
+    let document = matter.load(ids[1]).await;
+    assert_eq!((document.state, document.exclusion, document.category), (DocumentState::Received, None, None));
+    fail(&matter, ids[1], Category::Corrupt).await;
+    assert_eq!(matter.load(ids[1]).await.details.ignored, None);
+}
+
+async fn more_exceptions_than_a_page_are_ignored_page_by_page(test: TestStorage) {
+    let matter = Matter::open(&test).await;
+    let batch = matter.batch().await;
+    for n in 0..501_u32 {
+        let id = matter.document(batch, &n.to_string(), &n.to_be_bytes()).await;
+        fail(&matter, id, Category::Corrupt).await;
+    }
+    let mut pages = Vec::new();
+    loop {
+        let mut tx = matter.begin().await;
+        let database = matter.database(&mut tx, Action::Upload).await;
+        let (ignored, more) =
+            documents::ignore_exceptions(&mut tx, &database, &Selection::default(), "all of them").await.unwrap();
+        tx.commit().await.unwrap();
+        pages.push(ignored);
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(pages, [500, 1]);
+    assert_eq!(counts(&matter).await.excluded, 501);
 }
 
 async fn moves_happen_once_and_only_from_where_the_document_stands(test: TestStorage) {
@@ -439,12 +561,13 @@ async fn a_deleted_document_leaves_with_its_family_and_its_objects(test: TestSto
     let kept = matter.document(batch, "kept", b"kept").await;
     let members = [member(&matter, 0, b"inner", None).await];
     let mut tx = matter.begin().await;
-    let added = matter.load(outer).await.add_members(&mut tx, &members).await;
+    let added = matter.load(outer).await.add_members(&mut tx, &members, false).await;
     let inner = added.unwrap()[0].0;
     audited(&mut tx).await;
     tx.commit().await.unwrap();
     ingest(&matter, inner).await;
     extract(&matter, inner).await;
+    let text = texts(&matter, &[inner]).await;
 
     assert_eq!(delete(&matter, outer).await, 2);
     let found = counts(&matter).await;
@@ -454,7 +577,7 @@ async fn a_deleted_document_leaves_with_its_family_and_its_objects(test: TestSto
     assert!(documents::Document::present(&mut tx, matter.case, &[outer, inner]).await.unwrap().is_empty());
     let gone = documents::deleted(&mut tx, matter.database, 10).await.unwrap();
     assert_eq!(gone.len(), 2);
-    assert_eq!(documents::mark_indexed(&mut tx, &gone).await.unwrap(), 0, "what is deleted cannot become searchable");
+    assert_eq!(documents::mark_indexed(&mut tx, &text).await.unwrap(), 0, "what is deleted cannot become searchable");
     let freed = documents::remove_deleted(&mut tx, &gone).await.unwrap();
     assert_eq!(freed.len(), 3, "two originals and a text");
     for blob in &freed {

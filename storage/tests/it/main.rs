@@ -8,5 +8,8 @@ mod documents;
 mod jobs;
 mod leases;
 mod objects;
+mod passwords;
 mod rows;
+mod succession;
 mod vault;
+mod versions;

@@ -14,7 +14,7 @@ use storage::{
     audit::{self, Audit},
     batches::{Batch, BatchDetails},
     cases::{self, Case, CaseFilter},
-    databases::Database,
+    databases::{Database, Deduplication},
     documents::{Document, DocumentFilter},
     idempotency::{Kept, Request},
 };
@@ -50,7 +50,7 @@ async fn sixty_four_writers_at_once_lose_nothing_and_meet_no_busy_error(test: Te
                 // Read, then write: the pattern that meets SQLITE_BUSY_SNAPSHOT when transactions begin as readers.
                 Case::list(&mut tx, &CaseFilter::default(), &PageQuery::default()).await?;
                 let case = Case::create(&mut tx, &new_case(&format!("{writer} {n}"))).await?;
-                Database::create(&mut tx, &case, "d", "").await?;
+                Database::create(&mut tx, &case, "d", "", Deduplication::default()).await?;
                 tx.commit().await?;
                 let mut tx = storage.read(&owner).await?;
                 Case::find(&mut tx, case.id, Action::SeeCase).await?;
@@ -149,7 +149,7 @@ async fn each_role_does_what_the_matrix_says(test: TestStorage) {
         assert_eq!(opened.is_ok(), allowed(Action::Upload), "{role:?}");
         assert_eq!(case.update(&mut tx, &new_case("other")).await.is_ok(), allowed(Action::EditCase), "{role:?}");
         assert_eq!(
-            Database::create(&mut tx, &case, "d", "").await.is_ok(),
+            Database::create(&mut tx, &case, "d", "", Deduplication::default()).await.is_ok(),
             allowed(Action::ManageDatabase),
             "{role:?}"
         );

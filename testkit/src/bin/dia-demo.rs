@@ -16,7 +16,8 @@ use testkit::{Client, Home};
 
 /// Files of one upload.
 const TOGETHER: usize = 25;
-/// Asked of every folder; whoever shows their own documents sees what dia finds in them.
+/// Asked of every folder, beside a question made of a document's own words; whoever shows their own documents sees what dia
+/// finds in them.
 const QUESTIONS: [&str; 4] = [
     "What is the governing law of the outsourcing agreement?",
     "What is the term of the agreement and how is it renewed?",
@@ -65,8 +66,15 @@ async fn main() -> Result<()> {
     let hits = client.search(&database, SEARCH).await?;
     println!("search `{SEARCH}`: {} documents on the first page", hits.len());
     let (mut citations, mut verified) = (0, 0);
-    for question in QUESTIONS {
-        let (answer, streamed) = client.ask(&case, &database, question).await?;
+    let mut questions: Vec<String> = QUESTIONS.map(str::to_owned).to_vec();
+    for document in hits.iter().filter_map(|hit| hit["document_id"].as_str()) {
+        if let Some(question) = own_question(&client.text(document).await?) {
+            questions.push(question);
+            break;
+        }
+    }
+    for question in questions {
+        let (answer, streamed) = client.ask(&case, &database, &question).await?;
         println!("{question}\n  {}", answer.text.split_whitespace().collect::<Vec<_>>().join(" "));
         ensure!(!streamed.is_empty() || answer.text.is_empty(), "the answer was not streamed");
         let cited: Vec<_> = answer.sentences.iter().flat_map(|sentence| &sentence.citations).collect();
@@ -88,6 +96,16 @@ async fn main() -> Result<()> {
     ensure!(received == files.len(), "{} files were not received", files.len() - received);
     ensure!(verified == citations, "{} citations are not what the documents say", citations - verified);
     Ok(())
+}
+
+/// A question in the words of a document: its three longest. `None` when it has fewer.
+fn own_question(text: &str) -> Option<String> {
+    let words = text.split(|c: char| !c.is_alphabetic()).filter(|word| word.len() > 5).take(500);
+    let mut words: Vec<String> = words.map(str::to_lowercase).collect();
+    words.sort_unstable_by_key(|word| (std::cmp::Reverse(word.len()), word.clone()));
+    words.dedup();
+    let [first, second, third, ..] = &words[..] else { return None };
+    Some(format!("What do the documents say about {first}, {second} and {third}?"))
 }
 
 /// All files below `folder`, in order of name.

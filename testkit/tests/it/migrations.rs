@@ -31,7 +31,9 @@ fn schema(sql: &str) -> Schema {
     for statement in uncommented.split(';').map(str::trim).filter(|s| !s.is_empty()) {
         let statement = statement.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
         let Some(rest) = statement.strip_prefix("create table ") else {
-            schema.others.push(statement);
+            let alters = statement.starts_with("alter table ");
+            let word = |word: &str| if alters { sqlite_type(word) } else { word.to_owned() };
+            schema.others.push(statement.split(' ').map(word).collect::<Vec<_>>().join(" "));
             continue;
         };
         let (table, body) = rest.split_once('(').unwrap();
@@ -97,6 +99,8 @@ fn a_difference_shows() {
             "create table a (\n id uuid primary key, -- a, b\n n bigint not null, unique (id, n));\ncreate index i on a (n);"
         )
     );
+    assert_eq!(schema("alter table a add column n INTEGER;"), schema("alter table a add column n bigint;"));
+    assert_ne!(schema("alter table a add column n INTEGER;"), schema("alter table a add column n text;"));
     for other in [
         "create table a (id uuid primary key, unique (id, n)); create index i on a (n);",
         "create table a (id uuid primary key, n text not null, unique (id, n)); create index i on a (n);",

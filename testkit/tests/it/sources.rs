@@ -18,6 +18,8 @@ const NEVER: usize = 2;
 /// The constructors of backends, called where embedded or fleet is chosen and nowhere else.
 const BACKENDS: [&str; 5] = ["Db::sqlite(", "Db::postgres(", "Objects::disk(", "Bell::local(", "PubSub::local("];
 const CHOOSER: &str = "dia/src/compose.rs";
+/// Where the crash harness lists the fail points at which it kills.
+const KILLER: &str = "testkit/src/bin/dia-crash/lives.rs";
 
 fn without_purpose(files: &[File]) -> Vec<String> {
     let rust = files.iter().filter(|f| f.is_rust() && !f.text.starts_with("//! "));
@@ -113,6 +115,20 @@ fn unaudited(files: &[File]) -> Vec<String> {
     bad
 }
 
+/// A fail point that the crash harness does not know is never tried.
+fn untried_fail_points(files: &[File], tried: &str) -> Vec<String> {
+    let mut untried = Vec::new();
+    for file in files.iter().filter(|f| f.is_rust() && f.path != KILLER) {
+        for (start, call) in file.text.match_indices("failpoint::hit(\"") {
+            let name = file.text[start + call.len()..].split('"').next().unwrap_or("");
+            if !tried.contains(&format!("\"{name}\"")) {
+                untried.push(format!("{}: the crash harness does not kill at {name}", file.path));
+            }
+        }
+    }
+    untried
+}
+
 /// Unsafe code lives in one module that calls the kernel.
 fn unsafe_elsewhere(files: &[File]) -> Vec<String> {
     let allowing = concat!("allow(unsafe", "_code");
@@ -120,6 +136,20 @@ fn unsafe_elsewhere(files: &[File]) -> Vec<String> {
         .iter()
         .filter(|f| f.is_rust() && f.text.contains(allowing) && !f.path.starts_with("pipeline/src/sandbox/"));
     bad.map(|f| format!("{} allows unsafe code; only pipeline/src/sandbox may", f.path)).collect()
+}
+
+/// Hostile bytes are parsed in a sandboxed child, but for the fuzzer, which wants to see them break something.
+fn parsing_outside_the_sandbox(files: &[File]) -> Vec<String> {
+    let door = concat!("pipeline::", "fuzz");
+    let open = files.iter().filter(|f| f.is_rust() && !f.path.starts_with("fuzz/") && f.text.contains(door));
+    open.map(|f| format!("{} parses outside the sandbox; only fuzz/ may", f.path)).collect()
+}
+
+#[test]
+fn parsers_run_in_the_sandbox() {
+    assert_none(&parsing_outside_the_sandbox(&tree::files()));
+    let bad = File::new("api/src/x.rs", concat!("use pipeline::", "fuzz;"));
+    assert_eq!(parsing_outside_the_sandbox(&[bad]).len(), 1);
 }
 
 #[test]
@@ -178,6 +208,17 @@ fn what_changes_rows_owes_an_audit_event() {
     }
     let fine = "query!(tx, c => sqlx::query(\"select a from b for update\").fetch_one(c).await)";
     assert!(unaudited(&[File::new("storage/src/x.rs", fine)]).is_empty());
+}
+
+#[test]
+fn the_crash_harness_tries_every_fail_point() {
+    let files = tree::files();
+    let killer = files.iter().find(|f| f.path == KILLER).unwrap();
+    assert_none(&untried_fail_points(&files, &killer.text));
+    let points = |text: &str| text.matches(concat!("failpoint::", "hit(\"")).count();
+    assert!(files.iter().map(|f| points(&f.text)).sum::<usize>() > 15, "the check does not recognise fail points");
+    let bad = File::new("api/src/x.rs", concat!("failpoint::", "hit(\"a.new_one\");"));
+    assert_eq!(untried_fail_points(&[bad], &killer.text).len(), 1);
 }
 
 #[test]

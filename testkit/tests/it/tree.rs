@@ -49,10 +49,12 @@ pub(crate) fn files() -> Vec<File> {
             let entry = entry.unwrap();
             let path = entry.path();
             let kind = entry.file_type().unwrap();
+            // In a worktree `.git` is a file.
+            if SKIPPED.contains(&entry.file_name().to_str().unwrap()) {
+                continue;
+            }
             if kind.is_dir() {
-                if !SKIPPED.contains(&entry.file_name().to_str().unwrap()) {
-                    folders.push(path);
-                }
+                folders.push(path);
             } else if kind.is_file() && entry.metadata().unwrap().len() <= LARGEST {
                 let Ok(text) = fs::read_to_string(&path) else { continue };
                 found.push(File { path: path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), text });

@@ -1,6 +1,6 @@
-//! An answer without a model: the sentences of the retrieved passages that say most of what was asked, each quoted and
-//! cited. A word counts by its rarity among the candidates; words of the document's own name count little, because a
-//! question uses them to name the document, not to ask.
+//! An answer without a model: the sentences of the retrieved passages that say most of what the passages were sought by,
+//! each quoted and cited. A word counts by its rarity among the candidates; words of the document's own name count
+//! little, because a question uses them to name the document, not to ask.
 
 #![allow(clippy::cast_precision_loss, reason = "counts of words and sentences are small")]
 
@@ -11,6 +11,7 @@ use domain::{
     events::{Answer, Sentence},
     text::{scalars, slice},
 };
+use index::{SoughtWord, stemmed};
 
 use super::{Source, is_supported, joined};
 
@@ -19,8 +20,6 @@ pub(crate) const METHOD: &str = "extractive";
 /// What is said when there is nothing to quote.
 pub(crate) const NOTHING: &str = "Nothing in the documents you may read here answers this question.";
 
-/// Passages whose sentences are weighed.
-const PASSAGES: usize = 12;
 /// Passages that are quoted, and sentences quoted in all.
 const QUOTED_PASSAGES: usize = 4;
 const SENTENCES: usize = 5;
@@ -28,6 +27,8 @@ const SENTENCES: usize = 5;
 const WORTH: f32 = 0.45;
 /// Weight of a word that names the document.
 const NAMING: f32 = 0.2;
+/// A sentence of so many distinct words counts half: clauses are long and say what is asked, so length tells little.
+const LONG: f32 = 600.0;
 /// Share of words in common that makes two sentences one.
 const SAME: f32 = 0.8;
 
@@ -37,6 +38,7 @@ struct Candidate {
     part: std::ops::Range<u32>,
     text: String,
     words: HashSet<String>,
+    stems: HashSet<String>,
     score: f32,
 }
 
@@ -45,11 +47,10 @@ pub(crate) fn nothing(method: &str) -> Answer {
     Answer { text: NOTHING.to_owned(), sentences: Vec::new(), method: method.to_owned() }
 }
 
-/// The best supported sentences of `sources` for `question`.
-pub(crate) fn answer(question: &str, sources: &[Source]) -> Answer {
-    let asked: HashSet<String> = words_with_meaning(question).into_iter().collect();
+/// The best supported sentences of `sources`.
+pub(crate) fn answer(sources: &[Source]) -> Answer {
     let mut candidates = candidates(sources);
-    weigh(&asked, sources, &mut candidates);
+    weigh(sources, &mut candidates);
     candidates.retain(|candidate| candidate.score > 0.0);
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     let least = candidates.first().map_or(0.0, |best| best.score * WORTH);
@@ -83,40 +84,45 @@ pub(crate) fn answer(question: &str, sources: &[Source]) -> Answer {
 
 fn candidates(sources: &[Source]) -> Vec<Candidate> {
     let mut candidates = Vec::new();
-    for (at, source) in sources.iter().enumerate().take(PASSAGES) {
+    for (at, source) in sources.iter().enumerate() {
         let passage = source.passage();
         for part in sentences(passage) {
             let Some(raw) = slice(passage, part.clone()) else { continue };
             let text = raw.split_whitespace().collect::<Vec<_>>().join(" ");
             let words = words_with_meaning(&text).into_iter().collect();
-            candidates.push(Candidate { source: at, part, text, words, score: 0.0 });
+            let stems = stemmed(&text).into_iter().collect();
+            candidates.push(Candidate { source: at, part, text, words, stems, score: 0.0 });
         }
     }
     candidates
 }
 
-fn weigh(asked: &HashSet<String>, sources: &[Source], candidates: &mut [Candidate]) {
+fn weigh(sources: &[Source], candidates: &mut [Candidate]) {
     let count = candidates.len() as f32;
-    let mut holders: HashMap<&String, f32> = HashMap::new();
-    for word in candidates.iter().flat_map(|candidate| &candidate.words) {
-        if let Some(word) = asked.get(word) {
-            *holders.entry(word).or_default() += 1.0;
-        }
+    let mut holders: HashMap<String, f32> = HashMap::new();
+    for stem in candidates.iter().flat_map(|candidate| &candidate.stems) {
+        *holders.entry(stem.clone()).or_default() += 1.0;
     }
     let names: Vec<HashSet<String>> = sources
         .iter()
-        .map(|source| words_with_meaning(&source.name.replace(['_', '-', '.'], " ")).into_iter().collect())
+        .map(|source| stemmed(&source.name.replace(['_', '-', '.'], " ")).into_iter().collect())
         .collect();
+    // A document that was filled up has passages without any of the words: they take no rank.
+    let mut ranked: Vec<usize> = Vec::new();
     for candidate in candidates {
-        let naming = names.get(candidate.source);
-        let weight = |word: &String| {
-            let rarity = (1.0 + count / holders.get(word).copied().unwrap_or(1.0)).ln();
-            if naming.is_some_and(|name| name.contains(word)) { rarity * NAMING } else { rarity }
+        let (Some(source), Some(name)) = (sources.get(candidate.source), names.get(candidate.source)) else { continue };
+        let said = source.sought.iter().filter(|word| candidate.stems.contains(&word.stem));
+        let weight = |word: &SoughtWord| {
+            let rarity = (1.0 + count / holders.get(&word.stem).copied().unwrap_or(1.0)).ln();
+            word.weight * if name.contains(&word.stem) { rarity * NAMING } else { rarity }
         };
-        let sum: f32 = candidate.words.intersection(asked).map(weight).sum();
+        let sum: f32 = said.map(weight).sum();
+        if sum > 0.0 && ranked.last() != Some(&candidate.source) {
+            ranked.push(candidate.source);
+        }
         let length = candidate.words.len() as f32;
-        let rank = candidate.source as f32;
-        candidate.score = sum / (1.0 + length / 40.0) * (1.0 + 1.0 / (1.0 + rank)) * completeness(&candidate.text);
+        let rank = ranked.len().max(1) as f32;
+        candidate.score = sum / (1.0 + length / LONG) * (1.0 + 1.0 / rank) * completeness(&candidate.text);
     }
 }
 
@@ -158,7 +164,15 @@ pub(super) mod tests {
             name: Arc::from(name),
             span: 0..end,
             text: Arc::new(Text { text: text.into(), pages, ..Text::default() }),
+            sought: Arc::default(),
         }
+    }
+
+    fn asked(question: &str, sources: &[Source]) -> Answer {
+        let sought = index::sought(question);
+        let sources: Vec<Source> =
+            sources.iter().map(|source| Source { sought: Arc::clone(&sought), ..source.clone() }).collect();
+        answer(&sources)
     }
 
     #[test]
@@ -180,15 +194,26 @@ pub(super) mod tests {
                 "Either party may terminate the lease on sixty (60) days written notice.",
             ),
         ] {
-            let answer = answer(question, &sources);
+            let answer = asked(question, &sources);
             let first = &answer.sentences[0];
             assert_eq!(first.text, quote, "{question}");
             let citation = &first.citations[0];
             assert_eq!(sources[0].text.slice(citation.start..citation.end), Some(quote));
             assert_eq!((citation.document, citation.quote.as_str()), (sources[0].document, quote));
         }
-        let found = answer("Did it rain?", &sources[1..]);
+        let found = asked("Did it rain?", &sources[1..]);
         assert!(found.sentences.iter().all(|sentence| sentence.supported));
+    }
+
+    #[test]
+    fn a_document_that_is_only_filled_up_does_not_stand_before_one_that_answers() {
+        let empty = |n: u32| {
+            source(&format!("{n}.txt"), "All men are created equal, and hold these truths to be self-evident.")
+        };
+        let mut sources: Vec<Source> = (0..20).map(empty).collect();
+        sources.push(source("lease.txt", "The rent is due on the first day of each month."));
+        let found = asked("When is the rent due?", &sources);
+        assert_eq!(found.sentences[0].citations[0].document, sources[20].document);
     }
 
     #[test]
@@ -198,7 +223,7 @@ pub(super) mod tests {
             ("Rent?", vec![]),
             ("", vec![source("a.txt", "The rent is due.")]),
         ] {
-            let answer = answer(question, &sources);
+            let answer = asked(question, &sources);
             assert_eq!((answer.text.as_str(), answer.sentences.len()), (NOTHING, 0), "{question}");
         }
     }

@@ -12,7 +12,7 @@ use domain::{
     ids::{BlobId, CaseId, DatabaseId, DocumentId},
     text::Text,
 };
-use index::{Passage, Scope, retrieve};
+use index::{Passage, Scope, SoughtWord, retrieve, sought};
 use storage::{
     Storage, Tx,
     contexts::ContextItem,
@@ -51,6 +51,7 @@ struct Candidate {
     database: DatabaseId,
     document: DocumentId,
     span: Range<u32>,
+    sought: Arc<[SoughtWord]>,
 }
 
 /// The passages that best fit `question`, best first; `None` when the asker may not read the case any more.
@@ -125,20 +126,23 @@ fn candidates(
         let open = open.collect::<index::Result<Vec<_>>>()?;
         let found = retrieve(&open, question, scope, MOST)?;
         let of = |p: Passage| {
-            Some(Candidate { database: *databases.get(p.source)?, document: p.document, span: p.start..p.end })
+            let database = *databases.get(p.source)?;
+            Some(Candidate { database, document: p.document, span: p.start..p.end, sought: p.sought })
         };
         Ok(found.into_iter().filter_map(of).collect())
     };
     let mut found = Vec::new();
     let (short, long): (Vec<_>, Vec<_>) = plan.spans.into_iter().partition(|(_, _, span)| span.len() <= WHOLE as usize);
-    found.extend(short.into_iter().map(|(database, document, span)| Candidate { database, document, span }));
+    let words = sought(question);
+    let pinned = |(database, document, span)| Candidate { database, document, span, sought: Arc::clone(&words) };
+    found.extend(short.into_iter().map(pinned));
     if !long.is_empty() {
         let scope = Scope::of_documents(long.iter().map(|(_, document, _)| *document));
         for candidate in look(plan.narrowed.clone(), &scope)? {
             for (_, document, span) in &long {
                 let part = candidate.span.start.max(span.start)..candidate.span.end.min(span.end);
                 if *document == candidate.document && !part.is_empty() {
-                    found.push(Candidate { span: part, ..candidate });
+                    found.push(Candidate { span: part, sought: Arc::clone(&candidate.sought), ..candidate });
                 }
             }
         }
@@ -174,8 +178,8 @@ fn sources(
         if text.slice(candidate.span.clone()).is_none_or(|passage| passage.trim().is_empty()) {
             continue;
         }
-        let Candidate { database, document, span } = candidate;
-        sources.push(Source { document, database, name: Arc::clone(name), span, text });
+        let Candidate { database, document, span, sought } = candidate;
+        sources.push(Source { document, database, name: Arc::clone(name), span, text, sought });
     }
     Ok(sources)
 }

@@ -14,6 +14,7 @@ use domain::{
     ids::{DatabaseId, DocumentId},
     text::{Text, slice},
 };
+use index::SoughtWord;
 
 /// A retrieved passage with the document it stands in.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub(crate) struct Source {
     /// Scalars of the document's text; never past its end.
     pub(crate) span: Range<u32>,
     pub(crate) text: Arc<Text>,
+    /// The words the passage was sought by.
+    pub(crate) sought: Arc<[SoughtWord]>,
 }
 
 impl Source {

@@ -10,6 +10,7 @@ use domain::{
     ids::{DocumentId, fresh},
     jobs::AnswerChat,
 };
+use index::BlockCache;
 use storage::{
     Tx, failpoint,
     messages::{self, Failure, Message, Speaker},
@@ -35,12 +36,12 @@ pub(super) struct Answerer {
 }
 
 impl Answerer {
-    pub(super) fn new(config: &LlmConfig) -> Self {
+    pub(super) fn new(config: &LlmConfig, cache: BlockCache) -> Self {
         let model = Model::new(config).unwrap_or_else(|error| {
             tracing::error!(%error, "answers are extractive");
             None
         });
-        Self { readers: Readers::default(), model }
+        Self { readers: Readers::new(cache), model }
     }
 }
 
@@ -132,10 +133,13 @@ impl Answerer {
                 }
             }
         }
-        let (text, sources) = (question.body.text.clone(), sources.to_vec());
-        let answer = tokio::task::spawn_blocking(move || extractive::answer(&text, &sources)).await?;
+        let sources = sources.to_vec();
+        let answer = tokio::task::spawn_blocking(move || extractive::answer(&sources)).await?;
         for sentence in &answer.sentences {
             voice.say(ChatStep::Delta { text: format!("{} ", sentence.text) });
+        }
+        if answer.sentences.is_empty() {
+            voice.say(ChatStep::Delta { text: answer.text.clone() });
         }
         Ok(answer)
     }

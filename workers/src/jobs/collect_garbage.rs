@@ -11,15 +11,13 @@ use crate::{
     runner::{Handler, JobError, Run},
 };
 
-/// How long readers may go on with a generation after the next was published.
-const RETIRED: Duration = Duration::from_hours(1);
-
 impl Handler<CollectGarbage> for Context {
     async fn run(&self, _: &CollectGarbage, run: &Run) -> Result<(), JobError> {
-        retired_generations(run).await?;
+        retired_generations(run, Duration::from_secs(self.config.retired_seconds)).await?;
         failpoint::hit("garbage.after_generations");
-        let grace = Duration::from_hours(self.config.orphan_hours.max(1));
+        let grace = Duration::from_secs(self.config.orphan_seconds.max(1));
         let objects = blobs::collect_orphans(&run.storage, run.storage.clock.now().minus(grace)).await?;
+        failpoint::hit("garbage.after_orphans");
         let mut tx = run.begin().await?;
         let mut rows = jobs::forget_old(&mut tx).await?;
         rows += idempotency::forget_old(&mut tx).await?;
@@ -32,16 +30,17 @@ impl Handler<CollectGarbage> for Context {
 
 /// Strikes the files of retired generations from the register, then deletes them: after a crash between the two they are
 /// orphans.
-async fn retired_generations(run: &Run) -> Result<(), JobError> {
+async fn retired_generations(run: &Run, kept: Duration) -> Result<(), JobError> {
     loop {
         let mut tx = run.begin().await?;
-        let before = tx.now().minus(RETIRED);
+        let before = tx.now().minus(kept);
         let (rows, freed) = generations::collect_retired(&mut tx, before).await?;
         if rows == 0 {
             return Ok(());
         }
         tx.audit(Audit::GarbageCollected { objects: freed.len() as u64, rows }).await?;
         tx.commit().await?;
+        failpoint::hit("garbage.after_strike");
         discard(&run.storage, freed).await;
         if run.cancel.is_cancelled() {
             return Err(JobError::Cancelled);

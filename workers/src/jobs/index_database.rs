@@ -2,14 +2,18 @@
 //! of its index and publish it. One step a job; while more waits, the job enqueues itself again.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use domain::jobs::{IndexDatabase, ReindexDatabase};
+use domain::{
+    ids::DocumentId,
+    jobs::{IndexDatabase, ReindexDatabase},
+};
 use index::Writer;
 use storage::{
-    documents::{self, Document},
+    documents::{self, Copies, Document},
     failpoint,
     generations::{self, Generation},
     leases::Lease,
@@ -30,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 impl Handler<IndexDatabase> for Context {
     async fn run(&self, job: &IndexDatabase, run: &Run) -> Result<(), JobError> {
-        with_lease(run, job.database, |lease| async move {
+        with_lease(run, job.database, self.config.lease(), |lease| async move {
             self.linger(job, run).await?;
             self.step(job, run, &lease).await
         })
@@ -43,7 +47,9 @@ struct Work {
     live: Option<Generation>,
     key: CaseKey,
     documents: Vec<Document>,
-    removed: Vec<domain::ids::DocumentId>,
+    copies: BTreeMap<DocumentId, Copies>,
+    removed: Vec<DocumentId>,
+    withdrawn: Vec<DocumentId>,
     more: bool,
 }
 
@@ -68,7 +74,7 @@ impl Context {
 
     async fn step(&self, job: &IndexDatabase, run: &Run, lease: &Lease) -> Result<(), JobError> {
         let work = self.gather(job, run).await?;
-        if work.documents.is_empty() && work.removed.is_empty() {
+        if work.documents.is_empty() && work.removed.is_empty() && work.withdrawn.is_empty() {
             return Ok(());
         }
         let more = work.more;
@@ -92,11 +98,15 @@ impl Context {
         let mut documents = documents::extracted(&mut tx, job.case, job.database, most).await?;
         let found = documents.len();
         documents.truncate(fitting(&documents, self.config.index_text_megabytes << 20));
+        let ids: Vec<DocumentId> = documents.iter().map(|document| document.id).collect();
+        let copies = documents::copies_of(&mut tx, job.case, &ids).await?;
         let removed = documents::deleted(&mut tx, job.database, DELETIONS).await?;
-        let more = documents.len() < found || found >= most as usize || removed.len() >= DELETIONS as usize;
+        let withdrawn = documents::withdrawn(&mut tx, job.database, DELETIONS).await?;
+        let deletions = removed.len().max(withdrawn.len());
+        let more = documents.len() < found || found >= most as usize || deletions >= DELETIONS as usize;
         let live = generations::live(&mut tx, job.case, job.database).await?;
         let key = tx.case_key(job.case).await?;
-        Ok(Work { live, key, documents, removed, more })
+        Ok(Work { live, key, documents, copies, removed, withdrawn, more })
     }
 
     /// Writes the step; `None` when the live index was made by another version and has to be built anew.
@@ -114,17 +124,18 @@ impl Context {
                 if cancel.is_cancelled() {
                     return Err(JobError::Cancelled);
                 }
-                if add(&mut writer, &storage, &work.key, &document)? {
+                if add(&mut writer, &storage, &work.key, &document, work.copies.get(&document.id))? {
                     added.push(document);
                 } else {
                     broken.push(document);
                 }
             }
-            for document in &work.removed {
+            for document in work.removed.iter().chain(&work.withdrawn) {
                 writer.delete(*document)?;
             }
             let generation = writer.commit()?;
-            Ok(Some(Step { files, generation, added, removed: work.removed, broken }))
+            let Work { copies, removed, withdrawn, .. } = work;
+            Ok(Some(Step { files, generation, added, removed, withdrawn, broken, copies }))
         })
         .await?
     }

@@ -1,7 +1,10 @@
 //! Members of a container on their way into the object store: each is hashed, sealed and durable when its last byte has
 //! come, before any row speaks of it.
 
-use std::io::{self, Write as _};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write as _},
+};
 
 use domain::{ids::BlobId, outcome::Exception};
 use pipeline::{MemberHead, MemberSink};
@@ -25,13 +28,24 @@ pub(super) struct Members<'a> {
     /// The container lies too deep to have members.
     refuse: bool,
     refused: bool,
+    /// Positions of the members that are wanted; all of them when nothing is named.
+    only: Option<BTreeSet<u32>>,
+    /// The member begun last is not wanted.
+    skipping: bool,
     begun: Option<(MemberHead, BlockingBlobWriter)>,
     finished: Vec<NewMember>,
 }
 
 impl<'a> Members<'a> {
-    pub(super) fn new(storage: &'a Storage, key: &'a CaseKey, container: &'a Document, refuse: bool) -> Self {
-        Self { storage, key, container, refuse, refused: false, begun: None, finished: Vec::new() }
+    pub(super) fn new(
+        storage: &'a Storage,
+        key: &'a CaseKey,
+        container: &'a Document,
+        refuse: bool,
+        only: Option<BTreeSet<u32>>,
+    ) -> Self {
+        let (refused, skipping, begun, finished) = (false, false, None, Vec::new());
+        Self { storage, key, container, refuse, refused, only, skipping, begun, finished }
     }
 
     /// True when a member was refused because of its depth.
@@ -53,6 +67,9 @@ impl<'a> Members<'a> {
     }
 
     fn finish(&mut self, exception: Option<Exception>) -> io::Result<()> {
+        if self.skipping {
+            return Ok(());
+        }
         let (head, writer) = self.begun.take().ok_or_else(out_of_turn)?;
         let details = self.details(&head);
         self.finished.push(NewMember { ordinal: head.ordinal, details, stored: writer.finish()?, exception });
@@ -81,6 +98,10 @@ impl MemberSink for Members<'_> {
             self.refused = true;
             return Err(io::Error::other("the container lies too deep"));
         }
+        self.skipping = self.only.as_ref().is_some_and(|only| !only.contains(&member.ordinal));
+        if self.skipping {
+            return Ok(());
+        }
         let writer =
             self.storage.objects.writer_blocking(self.key, self.container.case, BlobId::new(), BlobKind::Original)?;
         self.begun = Some((member.clone(), writer));
@@ -88,6 +109,9 @@ impl MemberSink for Members<'_> {
     }
 
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.skipping {
+            return Ok(());
+        }
         let (_, writer) = self.begun.as_mut().ok_or_else(out_of_turn)?;
         writer.write_all(bytes)
     }

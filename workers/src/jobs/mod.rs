@@ -1,14 +1,20 @@
 //! The jobs: one file each, with its behaviour and what happens to its document when it is given up.
 
 mod answer_chat;
+mod bank;
 mod collect_garbage;
 mod extract_text;
 mod index_database;
 mod ingest_document;
+mod known_files;
 mod members;
 mod publish;
 mod purge_case;
+mod recognise_text;
 mod reindex_database;
+mod relate_documents;
+mod reprocess_batch;
+mod retry_protected;
 mod sweep_jobs;
 
 use std::sync::{
@@ -19,7 +25,8 @@ use std::sync::{
 use domain::{
     ids::{BlobId, CaseId, DocumentId},
     jobs::{
-        AnswerChat, CollectGarbage, ExtractText, IndexDatabase, IngestDocument, PurgeCase, ReindexDatabase, SweepJobs,
+        AnswerChat, CollectGarbage, ExtractText, IndexDatabase, IngestDocument, PurgeCase, RecogniseText,
+        ReindexDatabase, RelateDocuments, ReprocessBatch, RetryProtected, SweepJobs,
     },
     outcome::{Category, DocumentState, Exception},
 };
@@ -33,13 +40,17 @@ use crate::{
 
 /// Every job with its handler.
 pub fn registry(context: Context) -> Registry {
-    let answerer = Arc::new(answer_chat::Answerer::new(&context.llm));
+    let answerer = Arc::new(answer_chat::Answerer::new(&context.llm, context.cache.clone()));
     let context = Arc::new(context);
     Registry::default()
         .on::<IngestDocument>(&context)
         .on::<ExtractText>(&context)
+        .on::<RecogniseText>(&context)
         .on::<IndexDatabase>(&context)
         .on::<ReindexDatabase>(&context)
+        .on::<RelateDocuments>(&context)
+        .on::<ReprocessBatch>(&context)
+        .on::<RetryProtected>(&context)
         .on::<PurgeCase>(&context)
         .on::<CollectGarbage>(&context)
         .on::<SweepJobs>(&context)

@@ -1,19 +1,19 @@
 //! What both index jobs share: the database's lease, the entries of documents, and the publishing of a generation in one
 //! transaction.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use domain::{
     events::{Event, Topic},
-    ids::{CaseId, DatabaseId, DocumentId},
-    jobs::IndexDatabase,
+    ids::{BlobId, CaseId, DatabaseId, DocumentId},
+    jobs::{IndexDatabase, RelateDocuments},
     outcome::{Category, DocumentState, Exception},
 };
 use index::{Entry, Writer};
 use storage::{
     Storage,
     audit::Audit,
-    documents::{self, Document, read_text},
+    documents::{self, Copies, Document, read_text},
     failpoint,
     generations::{self, Manifest, Publication},
     leases::{self, Lease},
@@ -26,8 +26,6 @@ use crate::runner::{Cause, JobError, Run, measure};
 
 /// Target length of a passage, in scalars.
 const PASSAGE: usize = 800;
-/// How long a silent holder keeps a database's lease.
-const SPAN: Duration = Duration::from_secs(30);
 
 /// A step of an index that is written and not yet published.
 pub(super) struct Step {
@@ -37,29 +35,34 @@ pub(super) struct Step {
     pub(super) added: Vec<Document>,
     /// Deleted documents it no longer holds.
     pub(super) removed: Vec<DocumentId>,
+    /// Documents whose entry it no longer holds, though they are still there.
+    pub(super) withdrawn: Vec<DocumentId>,
     /// Documents whose stored text cannot be read.
     pub(super) broken: Vec<Document>,
+    /// The copies of those it adds, whose custodians stand in their entries.
+    pub(super) copies: BTreeMap<DocumentId, Copies>,
 }
 
-/// Runs `work` while holding the database's lease. [`JobError::Wait`] when somebody else holds it; when the lease is lost
+/// Runs `work` while holding the database's lease, which a silent holder keeps for `span`. [`JobError::Wait`] when somebody else holds it; when the lease is lost
 /// the work is dropped, and it could not have published anyway.
 pub(super) async fn with_lease<F>(
     run: &Run,
     database: DatabaseId,
+    span: Duration,
     work: impl FnOnce(Lease) -> F,
 ) -> Result<(), JobError>
 where
     F: Future<Output = Result<(), JobError>>,
 {
-    let name = format!("index:{database}");
+    let name = leases::of_index(database);
     let holder = format!("{}:{}", run.held.id, run.held.fence);
-    let Some(lease) = leases::acquire(&run.storage, &name, &holder, SPAN).await? else {
+    let Some(lease) = leases::acquire(&run.storage, &name, &holder, span).await? else {
         return Err(JobError::Wait(Cause::new(anyhow::anyhow!("another job writes this index"))));
     };
     let ended = tokio::select! {
         biased;
         ended = work(lease.clone()) => ended,
-        lost = keep(&run.storage, &lease) => Err(lost),
+        lost = keep(&run.storage, &lease, span) => Err(lost),
     };
     if let Err(error) = leases::release(&run.storage, &lease).await {
         tracing::warn!(%error, "an index lease was not given back; it runs out");
@@ -68,10 +71,10 @@ where
 }
 
 /// Keeps the lease until it is lost.
-async fn keep(storage: &Storage, lease: &Lease) -> JobError {
+async fn keep(storage: &Storage, lease: &Lease, span: Duration) -> JobError {
     loop {
-        tokio::time::sleep(SPAN / 3).await;
-        match leases::renew(storage, lease, SPAN).await {
+        tokio::time::sleep(span / 3).await;
+        match leases::renew(storage, lease, span).await {
             Err(storage::Error::LeaseLost) => return JobError::Lost,
             Err(error) => tracing::warn!(%error, "an index lease was not renewed; it is repeated"),
             Ok(()) => {}
@@ -85,6 +88,7 @@ pub(super) fn add(
     storage: &Storage,
     key: &CaseKey,
     document: &Document,
+    copies: Option<&Copies>,
 ) -> Result<bool, JobError> {
     let Some(blob) = document.text else { return Ok(false) };
     let text = match read_text(&storage.objects, key, document.case, blob) {
@@ -93,6 +97,8 @@ pub(super) fn add(
         Err(error) => return Err(error.into()),
     };
     let details = &document.details;
+    let copy_custodians: Vec<String> =
+        copies.into_iter().flat_map(|copies| copies.custodians.iter().cloned()).collect();
     writer.add(&Entry {
         document: document.id,
         family: document.family,
@@ -101,6 +107,7 @@ pub(super) fn add(
         path: &details.path,
         media_type: document.media_type.as_deref().unwrap_or("application/octet-stream"),
         custodian: details.custodian.as_deref(),
+        copy_custodians: &copy_custodians,
         labels: &details.labels,
         metadata: &text.metadata,
         pages: document.pages.unwrap_or(1),
@@ -155,7 +162,7 @@ async fn commit(
     lease: &Lease,
     step: &Step,
     more: bool,
-) -> Result<Vec<domain::ids::BlobId>, JobError> {
+) -> Result<Vec<BlobId>, JobError> {
     failpoint::hit("index.before_publish");
     let mut tx = run.begin().await?;
     let mut files = step.files.files();
@@ -175,22 +182,31 @@ async fn commit(
         },
     )
     .await?;
-    let waiting: Vec<DocumentId> =
-        step.added.iter().filter(|d| d.state == DocumentState::Extracted).map(|document| document.id).collect();
+    let waiting: Vec<(DocumentId, BlobId)> =
+        step.added.iter().filter_map(|document| Some((document.id, document.text?))).collect();
     if documents::mark_indexed(&mut tx, &waiting).await? != waiting.len() as u64 {
-        // One was excluded or deleted meanwhile: it must not be found, so the step is made anew without it.
+        // One was excluded, deleted or replaced meanwhile: it must not be found, so the step is made anew without it.
         return Err(JobError::retry(anyhow::anyhow!("documents left while they were indexed")));
+    }
+    let added: Vec<DocumentId> = waiting.iter().map(|(document, _)| *document).collect();
+    if !documents::are_the_same(&mut tx, &added, &step.copies).await? {
+        return Err(JobError::retry(anyhow::anyhow!("copies came or went while their documents were indexed")));
     }
     let exception = Exception::new(Category::Integrity, "the stored text is missing or damaged");
     for document in &step.broken {
         document.set_exception(&mut tx, &exception, None).await?;
     }
+    documents::forget_entries(&mut tx, &step.withdrawn).await?;
     let freed = documents::remove_deleted(&mut tx, &step.removed).await?;
-    let (added, removed) = (step.added.len() as u64, step.removed.len() as u64);
+    let (added, removed) = (step.added.len() as u64, (step.removed.len() + step.withdrawn.len()) as u64);
     tx.audit(Audit::GenerationPublished { case, database, number, added, removed }).await?;
     tx.publish(Topic::Database(database), Event::DatabaseChanged { database });
     if more {
         tx.enqueue(&IndexDatabase { case, database }).await?;
+    }
+    if added + removed > 0 {
+        let asked_at = tx.now();
+        tx.enqueue(&RelateDocuments { case, asked_at }).await?;
     }
     run.complete(tx).await?;
     failpoint::hit("index.after_publish");

@@ -15,8 +15,11 @@ const PAGE: u32 = 1_000;
 impl Handler<PurgeCase> for Context {
     async fn run(&self, job: &PurgeCase, run: &Run) -> Result<(), JobError> {
         let mut tx = run.begin().await?;
+        if !cases::is_deleted(&mut tx, job.case).await? {
+            return Err(JobError::fail(anyhow::anyhow!("the case was not deleted")));
+        }
         if cases::destroy_key(&mut tx, job.case).await? {
-            tx.audit(Audit::CasePurged { case: job.case }).await?;
+            tx.audit(Audit::CaseKeyDestroyed { case: job.case }).await?;
             tx.commit().await?;
         } else {
             drop(tx);
@@ -36,7 +39,9 @@ impl Handler<PurgeCase> for Context {
         }
         failpoint::hit("purge.after_objects");
         let mut tx = run.begin().await?;
-        cases::purge_rows(&mut tx, job.case).await?;
+        if !cases::purge_rows(&mut tx, job.case).await? {
+            return Ok(());
+        }
         Ok(run.complete(tx).await?)
     }
 }

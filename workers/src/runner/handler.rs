@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -14,7 +15,10 @@ use domain::{
     jobs::{Job, Policy},
 };
 use serde_json::Value;
-use storage::{Storage, Tx, failpoint, jobs::Held};
+use storage::{
+    Storage, Tx, failpoint,
+    jobs::{self, Held},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::JobError;
@@ -73,6 +77,23 @@ impl Run {
         tx.commit().await?;
         self.completed.store(true, Ordering::SeqCst);
         failpoint::hit("job.after_commit");
+        Ok(())
+    }
+
+    /// Completes the job by leaving its work to `next`. [`storage::Error::LeaseLost`] when the job moved on meanwhile.
+    pub async fn hand_over(&self, next: &impl Job) -> storage::Result<()> {
+        self.leave_to(next, None).await
+    }
+
+    /// Completes the job by leaving its work to `next`, which is not begun before `delay` has passed. Unlike a failed attempt it
+    /// may be put off without end. [`storage::Error::LeaseLost`] when the job moved on meanwhile.
+    pub async fn put_off(&self, next: &impl Job, delay: Duration) -> storage::Result<()> {
+        self.leave_to(next, Some(delay)).await
+    }
+
+    async fn leave_to(&self, next: &impl Job, delay: Option<Duration>) -> storage::Result<()> {
+        jobs::hand_over(&self.storage, &self.actor(), &self.held, next, delay).await?;
+        self.completed.store(true, Ordering::SeqCst);
         Ok(())
     }
 

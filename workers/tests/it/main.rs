@@ -3,11 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod answer;
+mod copies;
+mod deliveries;
 mod documents;
 mod endpoint;
+mod known_files;
 mod matter;
+mod passwords;
 mod probe;
+mod relations;
+mod reprocess;
 mod runner;
+mod virus;
 
 /// Runs one test on both databases.
 macro_rules! both {

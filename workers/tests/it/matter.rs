@@ -19,7 +19,7 @@ use pipeline::{Reader, Settings};
 use storage::{
     batches::{Batch, BatchDetails},
     cases::{Case, NewCase},
-    databases::Database,
+    databases::{Database, Deduplication},
     documents::{self, Details, Document, DocumentFilter, Receipt},
     generations,
     objects::{BlobKind, IndexFiles},
@@ -39,19 +39,22 @@ pub(crate) struct Matter {
     pub(crate) batch: Batch,
 }
 
+pub(crate) fn new_case(title: &str) -> NewCase {
+    NewCase {
+        title: title.into(),
+        description: String::new(),
+        status: "open".into(),
+        priority: "normal".into(),
+        kind: "litigation".into(),
+    }
+}
+
 impl Matter {
     pub(crate) async fn open(test: TestStorage) -> Self {
         let actor = test.member().await;
         let mut tx = test.storage.begin(&actor).await.unwrap();
-        let new = NewCase {
-            title: "Smith v. Jones".into(),
-            description: String::new(),
-            status: "open".into(),
-            priority: "normal".into(),
-            kind: "litigation".into(),
-        };
-        let case = Case::create(&mut tx, &new).await.unwrap();
-        let database = Database::create(&mut tx, &case, "Correspondence", "").await.unwrap();
+        let case = Case::create(&mut tx, &new_case("Smith v. Jones")).await.unwrap();
+        let database = Database::create(&mut tx, &case, "Correspondence", "", Deduplication::default()).await.unwrap();
         let batch = Batch::open(&mut tx, &database, "upload", &BatchDetails::default()).await.unwrap();
         tx.commit().await.unwrap();
         Self { test, actor, case, database, batch }
@@ -113,8 +116,8 @@ impl Matter {
         let live = generations::live(&mut tx, self.case.id, self.database.id).await.unwrap().unwrap();
         let key = tx.case_key(self.case.id).await.unwrap();
         let files = IndexFiles::read_only(storage.objects.clone(), key, self.case.id, live.manifest.files);
-        let reader =
-            index::Reader::open(std::sync::Arc::new(files), &live.manifest.meta, &BlockCache::new(1 << 20)).unwrap();
+        let blocks = BlockCache::new(1 << 20).of(self.database.id);
+        let reader = index::Reader::open(std::sync::Arc::new(files), &live.manifest.meta, &blocks).unwrap();
         let request = SearchRequest::new(query.parse::<Query>().unwrap());
         let results = index::search(&[reader], &request).unwrap();
         results.hits.iter().map(|hit| hit.document).collect()
@@ -139,6 +142,12 @@ pub(crate) fn context() -> Context {
     context_with(Settings::default())
 }
 
+/// Reads scans too, with the tesseract of the machine.
+#[expect(clippy::disallowed_methods, reason = "tests take the machine's tesseract")]
+pub(crate) fn reading_scans() -> Context {
+    context_with(Settings::default().discover(std::env::var("PATH").ok().as_deref(), None))
+}
+
 pub(crate) fn context_with(settings: Settings) -> Context {
     let mut program = std::env::current_exe().unwrap();
     program.pop();
@@ -148,9 +157,11 @@ pub(crate) fn context_with(settings: Settings) -> Context {
         queues: Queue::ALL.to_vec(),
         poll_milliseconds: 20,
         index_linger_milliseconds: 300,
+        relate_linger_milliseconds: 100,
         ..WorkersConfig::default()
     };
-    Context { reader: Reader::new(settings, program, Vec::new()), config, llm: workers::LlmConfig::default() }
+    let reader = Reader::new(settings, program, Vec::new());
+    Context { reader, config, known_files: None, llm: workers::LlmConfig::default(), cache: BlockCache::new(8 << 20) }
 }
 
 /// A file of the pipeline's tests.

@@ -13,7 +13,7 @@ use super::{
     date,
     draft::{Draft, Frame},
 };
-use crate::{extract::corrupt, settings::Settings};
+use crate::{extract::corrupt, passwords::KeyRing, settings::Settings};
 
 /// An open document.
 pub(super) struct Builtin {
@@ -22,17 +22,21 @@ pub(super) struct Builtin {
 }
 
 impl Builtin {
-    /// Opens a document, with the empty user password if it wants one. The engine would answer a locked document with
-    /// empty pages, so the lock is tried first.
-    pub(super) fn open(bytes: Vec<u8>) -> Result<Self, Exception> {
+    /// Opens a document, with the empty user password or one of `keys` if it wants one. The engine would answer a locked
+    /// document with empty pages, so the lock is tried first.
+    pub(super) fn open(bytes: Vec<u8>, keys: &KeyRing) -> Result<Self, Exception> {
         let document = PdfDocument::from_bytes(bytes).map_err(|_| corrupt("the file is not a readable PDF"))?;
-        if document.is_encrypted() && !document.authenticate(b"").unwrap_or(false) {
+        if document.is_encrypted() && !unlock(&document, keys) {
             return Err(Exception::new(Category::Encrypted, "the document is protected by a password"));
         }
         match document.page_count() {
             Ok(pages @ 1..) => Ok(Self { document, pages }),
             _ => Err(corrupt("the document has no readable page")),
         }
+    }
+
+    pub(super) fn document(&self) -> &PdfDocument {
+        &self.document
     }
 
     pub(super) fn pages(&self) -> usize {
@@ -48,7 +52,7 @@ impl Builtin {
     /// The text of a page in the engine's reading order. Boxes come from its word list, each given to the next place in
     /// the text where that word stands.
     pub(super) fn page(&self, index: usize, frame: &Frame) -> Option<Draft> {
-        let text = self.document.extract_text(index).ok()?;
+        let text = unbroken(&self.document.extract_text(index).ok()?);
         let mut boxes: HashMap<String, VecDeque<[f32; 4]>> = HashMap::new();
         for word in self.document.extract_words(index).unwrap_or_default() {
             let place = word.bbox;
@@ -116,8 +120,35 @@ impl Builtin {
     }
 }
 
+/// The text with words joined that a hyphen breaks at a line's end, as the other engine joins them: so they are found.
+fn unbroken(text: &str) -> String {
+    let mut whole = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("-\n") {
+        whole.push_str(before);
+        let broken = before.ends_with(char::is_alphabetic) && after.starts_with(char::is_lowercase);
+        whole.push_str(if broken { "" } else { "-\n" });
+        rest = after;
+    }
+    whole.push_str(rest);
+    whole
+}
+
+/// Tries the empty password, then `keys` as user and owner passwords. Before 2008 passwords were one byte a letter
+/// (ISO 32000-2, 7.6.4.3.2), since then UTF-8.
+fn unlock(document: &PdfDocument, keys: &KeyRing) -> bool {
+    let fits = |password: &[u8]| document.authenticate(password).unwrap_or(false);
+    fits(b"")
+        || keys
+            .open(|password| {
+                let (narrow, _, lossy) = encoding_rs::WINDOWS_1252.encode(password);
+                (fits(password.as_bytes()) || (!lossy && fits(&narrow))).then_some(())
+            })
+            .is_some()
+}
+
 /// A text string: UTF-16 or UTF-8 with a mark, else one byte a letter (ISO 32000-1, 7.9.2.2).
-fn text_string(bytes: &[u8]) -> String {
+pub(super) fn text_string(bytes: &[u8]) -> String {
     let text = match encoding_rs::Encoding::for_bom(bytes) {
         Some(_) => crate::decode::text(bytes, None).into_owned(),
         None => encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0.into_owned(),

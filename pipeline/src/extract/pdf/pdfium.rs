@@ -8,18 +8,22 @@ use domain::{
 };
 use image::GrayImage;
 use pdfium_render::prelude::{
-    PdfDocument, PdfDocumentMetadataTagType as Property, PdfPage, PdfPageObjectType, PdfPageObjectsCommon,
-    PdfPageRenderRotation, PdfRenderConfig, Pdfium, PdfiumError, PdfiumInternalError,
+    PdfDocument, PdfDocumentMetadataTagType as Property, PdfFormType, PdfPage, PdfPageAnnotationType,
+    PdfPageObjectType, PdfPageObjectsCommon, PdfPageRenderRotation, PdfRenderConfig, Pdfium, PdfiumError,
+    PdfiumInternalError,
 };
 
 use super::{
-    SecondOpinion, date,
+    SecondOpinion,
+    beside::Beside,
+    date,
     draft::{Draft, Frame},
     unreadable,
 };
 use crate::{
     compose::Composer,
     extract::{Scans, corrupt},
+    passwords::KeyRing,
     settings::Settings,
 };
 
@@ -28,12 +32,19 @@ pub(super) fn load(library: &Path) -> Option<Pdfium> {
     Pdfium::bind_to_library(library).ok().map(Pdfium::new)
 }
 
-/// Opens a document, with the empty user password if it wants one.
-pub(super) fn open<'a>(library: &'a Pdfium, bytes: &'a [u8]) -> Result<PdfDocument<'a>, Exception> {
-    let document = library.load_pdf_from_byte_slice(bytes, None).map_err(|error| match error {
-        PdfiumError::PdfiumLibraryInternalError(PdfiumInternalError::PasswordError) => {
-            Exception::new(Category::Encrypted, "the document is protected by a password")
+/// Opens a document, with the empty user password or one of `keys` if it wants one.
+pub(super) fn open<'a>(library: &'a Pdfium, bytes: &'a [u8], keys: &KeyRing) -> Result<PdfDocument<'a>, Exception> {
+    let document = library.load_pdf_from_byte_slice(bytes, None);
+    let document = match document {
+        Err(error) if is_locked(&error) => {
+            let unlock = |password: &str| library.load_pdf_from_byte_slice(bytes, Some(password)).ok();
+            // The library takes a C string.
+            keys.open(|password| if password.contains('\0') { None } else { unlock(password) }).ok_or(error)
         }
+        other => other,
+    };
+    let document = document.map_err(|error| match error {
+        error if is_locked(&error) => Exception::new(Category::Encrypted, "the document is protected by a password"),
         PdfiumError::PdfiumLibraryInternalError(PdfiumInternalError::SecurityError) => {
             Exception::new(Category::Encrypted, "the document uses an unknown kind of protection")
         }
@@ -45,14 +56,25 @@ pub(super) fn open<'a>(library: &'a Pdfium, bytes: &'a [u8]) -> Result<PdfDocume
     Ok(document)
 }
 
+fn is_locked(error: &PdfiumError) -> bool {
+    matches!(error, PdfiumError::PdfiumLibraryInternalError(PdfiumInternalError::PasswordError))
+}
+
 pub(super) fn read(
     document: &PdfDocument<'_>,
     bytes: &[u8],
+    keys: &KeyRing,
     composer: &mut Composer,
     scans: &mut Scans<'_>,
 ) -> Result<(), Exception> {
     composer.metadata = metadata(document);
-    let second = SecondOpinion { bytes, document: OnceCell::new() };
+    let second = SecondOpinion { bytes, keys, document: OnceCell::new() };
+    let mut beside = Beside::default();
+    if document.bookmarks().root().is_some()
+        && let Some(objects) = second.document()
+    {
+        beside.outline(objects);
+    }
     for index in document.pages().as_range() {
         let page = document.pages().get(index).ok();
         let frame = page.as_ref().map(frame);
@@ -65,11 +87,13 @@ pub(super) fn read(
         };
         let mut draft = draft(&page, &frame);
         let bare = page.objects().is_empty();
+        let number = usize::try_from(index).unwrap_or(usize::MAX);
+        let mut by_pdfium = true;
         if !draft.is_readable() && !bare {
-            let index = usize::try_from(index).unwrap_or(usize::MAX);
-            let other = if draft.is_empty() && only_pictures(&page) { None } else { second.page(index, &frame) };
+            let other = if draft.is_empty() && only_pictures(&page) { None } else { second.page(number, &frame) };
             if let Some(other) = other.filter(|other| other.worth() > draft.worth()) {
                 draft = other;
+                by_pdfium = false;
             }
         }
         let readable = draft.is_readable();
@@ -77,8 +101,25 @@ pub(super) fn read(
         if !readable && !bare {
             scan(&page, &frame, composer, scans)?;
         }
+        if (is_annotated(&page) || beside.has_bookmark(number))
+            && let Some(objects) = second.document()
+        {
+            beside.page(objects, number, by_pdfium, composer);
+        }
+    }
+    if document.form().is_some_and(|form| form.form_type() != PdfFormType::Acrobat)
+        && let Some(objects) = second.document()
+    {
+        beside.form(objects, composer);
     }
     Ok(())
+}
+
+/// True when the page has annotations that may say something.
+fn is_annotated(page: &PdfPage<'_>) -> bool {
+    page.annotations()
+        .iter()
+        .any(|one| !matches!(one.annotation_type(), PdfPageAnnotationType::Link | PdfPageAnnotationType::Popup))
 }
 
 /// True when no text operator can have been missed.
@@ -127,6 +168,13 @@ fn draft(page: &PdfPage<'_>, frame: &Frame) -> Draft {
             continue;
         }
         joining = false;
+        // Between scripts of two directions the space often stands on the other side; without one neither word is found.
+        if let (Some(last), Some(next)) = (word.chars().next_back().and_then(runs_left), runs_left(scalar))
+            && last != next
+        {
+            draft.push_word(std::mem::take(&mut word), boxed(bounds.take(), frame));
+            draft.push_gap(' ');
+        }
         word.push(scalar);
         if let Ok(place) = character.loose_bounds() {
             let place = [place.left().value, place.bottom().value, place.right().value, place.top().value];
@@ -137,6 +185,12 @@ fn draft(page: &PdfPage<'_>, frame: &Frame) -> Draft {
     }
     draft.push_word(word, boxed(bounds, frame));
     draft
+}
+
+/// Whether a letter belongs to a script that runs to the left (Hebrew, Arabic and their neighbours); `None` for what is no letter.
+fn runs_left(scalar: char) -> Option<bool> {
+    let left = matches!(scalar, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefc}');
+    scalar.is_alphabetic().then_some(left)
 }
 
 fn boxed(bounds: Option<[f32; 4]>, frame: &Frame) -> Option<[f32; 4]> {

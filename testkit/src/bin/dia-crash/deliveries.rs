@@ -49,6 +49,11 @@ impl Deliveries {
         Ok(Self { all, waiting, received: Mutex::default(), wrong: Mutex::default(), refusal: Mutex::default() })
     }
 
+    /// One document that was received, if any was.
+    pub(crate) fn any_document(&self) -> Option<String> {
+        lock(&self.received).values().flatten().next().map(|file| file.document.clone())
+    }
+
     /// Everything that must never stand in the clear.
     pub(crate) fn secrets(&self) -> Secrets {
         let mut secrets = Secrets::default();
@@ -91,11 +96,8 @@ impl Deliveries {
             }
             Err(error) => {
                 *lock(&self.refusal) = format!("{error:#}");
-                if let Some(refused) = error.downcast_ref::<Refused>() {
-                    let excused = matches!(refused.status.as_u16(), 401 | 503 | 507);
-                    if !excused {
-                        lock(&self.wrong).push(format!("{} was refused: {refused}", delivery.key));
-                    }
+                if let Some(refused) = unexcused(&error) {
+                    lock(&self.wrong).push(format!("{} was refused: {refused}", delivery.key));
                 }
                 false
             }
@@ -140,6 +142,11 @@ impl Deliveries {
     pub(crate) fn wrong(&self) -> Vec<String> {
         lock(&self.wrong).clone()
     }
+}
+
+/// What the server said that neither a full disk nor its coming and going explains.
+pub(crate) fn unexcused(error: &anyhow::Error) -> Option<&Refused> {
+    error.downcast_ref::<Refused>().filter(|refused| !matches!(refused.status.as_u16(), 401 | 503 | 507))
 }
 
 /// A panic elsewhere does not make what was noted less true.

@@ -35,19 +35,31 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
     fs::create_dir(&disk)?;
     let mounted =
         Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={SIZE}"), "tmpfs"]).arg(&disk).status()?;
-    ensure!(mounted.success(), "cannot mount a small file system");
+    ensure!(mounted.success(), "the full disk cannot be tried here: no tmpfs may be mounted");
     let report = fill_and_free(options, &disk).await;
     let unmounted = Command::new("umount").arg("-l").arg(&disk).status()?;
     ensure!(unmounted.success(), "cannot unmount the small file system");
     report
 }
 
-/// Runs this program again in a mount namespace of its own, as root there.
+/// Runs this program again in a mount namespace of its own, as root there. Where that is not permitted nothing was proved,
+/// and the run fails.
 pub(crate) fn enter() -> Result<ExitCode> {
     let root = fs::metadata("/proc/self")?.uid() == 0;
-    let mut command = Command::new("unshare");
-    command.arg(if root { "-m" } else { "-rm" }).arg(std::env::current_exe()?).args(std::env::args_os().skip(1));
-    let status = command.env(INSIDE, "1").status().context("cannot run unshare")?;
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.arg(if root { "-m" } else { "-rm" });
+        command
+    };
+    let permitted = unshare().arg("true").status().context("cannot run unshare")?;
+    ensure!(
+        permitted.success(),
+        "the full disk cannot be tried here: a mount namespace is needed; run as root, in a container with CAP_SYS_ADMIN, or \
+         where user namespaces are permitted"
+    );
+    let mut command = unshare();
+    command.arg(std::env::current_exe()?).args(std::env::args_os().skip(1));
+    let status = command.env(INSIDE, "1").status()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -79,6 +91,7 @@ async fn fill_and_free(options: &Options, disk: &Path) -> Result<Report> {
         before - deliveries.left()
     );
     let mut report = Report { documents: options.documents, ..Report::default() };
+    report.refused = refusals;
     if refusals == 0 {
         report.violations.push("the full disk was not noticed".to_owned());
     }

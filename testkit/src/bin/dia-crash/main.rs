@@ -1,17 +1,23 @@
-//! `dia-crash --kills N [--seed S] [--documents D] [--sample DIR]`: delivers documents to the real binary through its API
-//! while killing it again and again, at named fail points and at random moments; starts it each time, goes on with the same
-//! Idempotency-Keys, and in the end holds everything against the invariants of the house. `--full-disk` instead fills the
-//! disk under it. The last line is one JSON object; violations end the program with 1.
+//! `dia-crash --kills N [--seed S] [--documents D] [--sample DIR]`: delivers documents to the real binary through its API, asks,
+//! rebuilds the index, opens and deletes cases, and knocks as a stranger, while killing it again and again, at named fail
+//! points and at random moments; starts it each time, goes on with the same Idempotency-Keys, and in the end holds everything
+//! against the invariants of the house. `--full-disk` instead fills the disk under it. The last line is one JSON object;
+//! violations end the program with 1.
 
 #![allow(clippy::print_stdout, reason = "a program that reports to the terminal")]
 
 mod deliveries;
+mod doomed;
 mod full;
+mod last;
 mod lives;
+mod matter;
+mod questions;
 mod rows;
+mod stranger;
 mod verdict;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
@@ -55,8 +61,18 @@ struct Report {
     kills: u64,
     documents: usize,
     violations: Vec<String>,
+    /// Documents with a 201 whose bytes are gone or changed.
     lost: usize,
     recovered_s_max: f64,
+    /// Questions answered, and given up with a reason.
+    answered: usize,
+    failed: usize,
+    /// Deliveries the full disk refused.
+    refused: usize,
+    /// Cases opened and deleted.
+    purged: usize,
+    /// Answers a stranger got.
+    knocks: usize,
 }
 
 #[tokio::main]
@@ -65,14 +81,25 @@ async fn main() -> Result<ExitCode> {
     if options.full_disk && !full::is_inside() {
         return full::enter();
     }
+    let began = Instant::now();
     let report = if options.full_disk { full::run(&options).await? } else { lives::run(&options).await? };
     for violation in &report.violations {
         println!("violation: {violation}");
     }
-    let result = json!({
+    let tenths = |seconds: f64| (seconds * 10.0).round() / 10.0;
+    let mut result = json!({
         "kills": report.kills, "documents": report.documents, "violations": report.violations.len(), "lost": report.lost,
-        "recovered_s_max": (report.recovered_s_max * 10.0).round() / 10.0,
+        "recovered_s_max": tenths(report.recovered_s_max), "seconds": tenths(began.elapsed().as_secs_f64()),
     });
+    let more = if options.full_disk {
+        vec![("refused", report.refused)]
+    } else {
+        let Report { answered, failed, purged, knocks, .. } = report;
+        vec![("answered", answered), ("failed", failed), ("purged", purged), ("knocks", knocks)]
+    };
+    for (name, count) in more {
+        result[name] = count.into();
+    }
     println!("{result}");
     Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

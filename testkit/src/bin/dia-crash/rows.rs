@@ -7,11 +7,11 @@ use std::{
     path::Path,
 };
 
-use anyhow::Result;
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use anyhow::{Result, ensure};
+use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 /// References that must lead somewhere (I5): what is wrong, and the query that counts it.
-const REFERENCES: [(&str, &str); 8] = [
+const REFERENCES: [(&str, &str); 13] = [
     (
         "originals without a register entry",
         "select count(*) from documents d where not exists (select 1 from blobs b where b.id = d.original_blob)",
@@ -39,6 +39,27 @@ const REFERENCES: [(&str, &str); 8] = [
         "select count(*) from jobs j where j.state in ('ready', 'running') and j.document_id is not null
       and not exists (select 1 from documents d where d.id = j.document_id)",
     ),
+    (
+        "live generations that hold other documents than the indexed ones",
+        "select count(*) from databases d join generations g on g.database_id = d.id and g.number = d.generation
+      where g.documents <> (select count(*) from documents f where f.database_id = d.id and f.state = 'indexed')",
+    ),
+    (
+        "answers that ended more than once",
+        "select count(*) from (select resource_id from audit_events
+      where action in ('message.answered', 'message.failed', 'message.cancelled') group by resource_id having count(*) > 1)",
+    ),
+    (
+        "answers whose end left no trace",
+        "select count(*) from messages m where m.role = 'assistant' and not exists (select 1 from audit_events e
+      where e.resource_id = m.id and e.action in ('message.answered', 'message.failed', 'message.cancelled'))",
+    ),
+    (
+        "leases of databases that are gone",
+        "select count(*) from leases l where l.name like 'index:%' and not exists
+      (select 1 from databases d where lower(hex(d.id)) = replace(substr(l.name, 7), '-', ''))",
+    ),
+    ("deleted cases that keep their words", "select count(*) from cases where deleted_at is not null and title <> ''"),
     ("foreign keys that lead nowhere", "select count(*) from pragma_foreign_key_check"),
 ];
 
@@ -74,8 +95,8 @@ impl Trail {
     }
 }
 
-/// I5: rows and objects refer to what exists, in both directions.
-pub(crate) async fn references(data: &Path) -> Result<Vec<String>> {
+/// I5 and the end of cases: rows and objects refer to what exists, in both directions, and of `deleted` cases nothing is left.
+pub(crate) async fn references(data: &Path, deleted: usize) -> Result<Vec<String>> {
     let copy = tempfile::tempdir()?;
     let Some(mut rows) = open_copy(data, copy.path()).await? else {
         return Ok(vec!["there is no database".to_owned()]);
@@ -87,21 +108,59 @@ pub(crate) async fn references(data: &Path) -> Result<Vec<String>> {
             wrong.push(format!("I5 {count} {what}"));
         }
     }
+    let gone: i64 =
+        sqlx::query_scalar("select count(*) from cases where deleted_at is not null").fetch_one(&mut rows).await?;
+    if usize::try_from(gone) != Ok(deleted) {
+        wrong.push(format!("{deleted} cases were deleted, {gone} are marked so"));
+    }
+    wrong.extend(remains(&mut rows).await?);
     let registered: Vec<String> = sqlx::query_scalar("select lower(hex(id)) from blobs").fetch_all(&mut rows).await?;
-    let registered: BTreeSet<String> = registered.into_iter().collect();
+    wrong.extend(objects(data, &registered.into_iter().collect())?);
+    Ok(wrong)
+}
+
+/// What is left of deleted cases, in every table that knows of cases. Their own rows and the audit trail stay.
+async fn remains(rows: &mut SqliteConnection) -> Result<Vec<String>> {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select m.name from sqlite_master m join pragma_table_info(m.name) c on c.name = 'case_id'
+         where m.type = 'table' and m.name <> 'audit_events'",
+    )
+    .fetch_all(&mut *rows)
+    .await?;
+    ensure!(tables.iter().any(|table| table == "case_keys"), "the tables of cases were not recognised: {tables:?}");
+    let mut wrong = Vec::new();
+    for table in tables {
+        let sql =
+            format!("select count(*) from {table} t join cases c on c.id = t.case_id where c.deleted_at is not null");
+        let left: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *rows).await?;
+        if left > 0 {
+            wrong.push(format!("{left} rows of deleted cases are left in {table}"));
+        }
+    }
+    Ok(wrong)
+}
+
+/// An object is durable before its row is committed, so a kill leaves orphans; after a collection there are none.
+fn objects(data: &Path, registered: &BTreeSet<String>) -> Result<Vec<String>> {
     let mut stored = BTreeSet::new();
     for folder in fs::read_dir(data.join("objects/blobs"))? {
         for object in fs::read_dir(folder?.path())? {
             stored.insert(object?.file_name().to_string_lossy().replace('-', "").to_lowercase());
         }
     }
-    let missing = registered.difference(&stored).count();
-    if missing > 0 {
-        wrong.push(format!("I5 {missing} registered objects do not exist"));
+    let unfinished = fs::read_dir(data.join("objects/temporary"))?.count();
+    let (missing, orphans) = (registered.difference(&stored).count(), stored.difference(registered).count());
+    println!("{} objects, {} registered, {unfinished} unfinished", stored.len(), registered.len());
+    let mut wrong = Vec::new();
+    for (count, what) in [
+        (missing, "registered objects do not exist"),
+        (orphans, "objects are left that no row refers to"),
+        (unfinished, "unfinished objects are left"),
+    ] {
+        if count > 0 {
+            wrong.push(format!("I5 {count} {what}"));
+        }
     }
-    // An object is durable before its row is committed, so a kill leaves orphans; they are collected when a day old.
-    let orphans = stored.difference(&registered).count();
-    println!("{} objects, {orphans} orphans of kills that wait to be collected", stored.len());
     Ok(wrong)
 }
 

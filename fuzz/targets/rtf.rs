@@ -1,0 +1,7 @@
+//! Rich Text Format.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pipeline::Format;
+
+fuzz_target!(|data: &[u8]| fuzz::read(Format::Rtf, "", data));

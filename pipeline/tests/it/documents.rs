@@ -1,0 +1,212 @@
+//! Rich text, `OpenDocument` and books: real files whose words are known, small ones made for what is rare, hostile ones.
+
+use domain::{outcome::Category, text::Text};
+use pipeline::Format;
+
+use crate::{
+    containers::zip,
+    machine::{category, extract, file, reader},
+};
+
+fn read(name: &str) -> Text {
+    extract(&reader(), name, &file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn headings(text: &Text) -> Vec<&str> {
+    text.headings.iter().map(|heading| text.slice(heading.start..heading.end).unwrap()).collect()
+}
+
+fn extra<'a>(text: &'a Text, name: &str) -> Option<&'a str> {
+    text.metadata.extra.get(name).map(String::as_str)
+}
+
+fn rtf(bytes: &[u8]) -> Text {
+    extract(&reader(), "made.rtf", bytes).unwrap()
+}
+
+#[test]
+fn rich_text() {
+    let text = read("footnote.rtf").text;
+    assert!(text.starts_with("Mead's landmark study has been amply annotated."), "{text}");
+    assert!(text.contains("Margaret Mead.\nSee Sahlins, Bateson, and Geertz for a complete bibliography.\n"), "{text}");
+    let text = read("testRTFTIKA_1713.rtf").text;
+    assert!(text.contains("Attachments:\nREDACTED.pptx (1.2 MB)\nREDACTED.docx (35 KB)"), "{text}");
+}
+
+#[test]
+fn rich_text_letters() {
+    let cases: [(&[u8], &str); 8] = [
+        (br"{\rtf1\ansi\ansicpg1252 Stra\'dfe \u8364?5 \uc2\u20320\'c4\'e3\u22909 ab.}", "Straße €5 你好."),
+        (
+            br"{\rtf1\ansi{\fonttbl{\f0 A;}{\f1\fcharset204 B;}}\f1\'c4\'ee\'e3\'ee\'e2\'ee\'f0{\f0 \'e9}\'e0}",
+            "Договорéа",
+        ),
+        (br"{\rtf1\ansi\ansicpg932 \'8c\'5f\'96\'f1}", "契約"),
+        (br"{\rtf1\ansi \u-10179?\u-8704?!}", "😀!"),
+        (br"{\rtf1\pca \'81ber}", "über"),
+        (br"{\rtf1 \lquote a\rquote  \endash  b\~c\_d\-e \{x\}}", "‘a’ – b\u{a0}c-de {x}"),
+        (br"{\rtf1 {\upr{ansi}{\*\ud{uni}}} text}", "uni text"),
+        (b"{\\rtf1 one\\\ntwo}", "one\ntwo"),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(rtf(bytes).text, expected);
+    }
+}
+
+#[test]
+fn rich_text_structure() {
+    let text = rtf(
+        br"{\rtf1\ansi{\stylesheet{\s1 heading 1;}{\s2 Normal;}}{\*\revtbl{Unknown;}{Jane Roe;}}{\colortbl;\red0;}
+{\info{\title The {\b title}}{\author A. Lawyer}{\creatim\yr2024\mo1\dy31\hr9\min30}}
+{\header Page header\par}{\footer Foot}{\header Page header\par}
+\pard\s1 Chapter\par\pard\s2 We are {\deleted\revauthdel1 not }{\revised\revauth1 fully }liable{\v secret}.{\*\atnauthor John}{\*\annotation Why?}\par
+{\*\generator Word;}{\pict\wmetafile8 0102}{\field{\*\fldinst HYPERLINK http://x}{\fldrslt the link}}{\object\objemb{\*\objdata 00ff}{\result shown}}\par
+\trowd\cellx1\cellx2\pard\intbl one\par two\cell b\cell\row \pard after\par
+{\shp{\*\shpinst{\sp{\sn name}{\sv value}}{\shptxt in a box\par}}{\shprslt no}}}",
+    );
+    assert_eq!(
+        text.text,
+        "Chapter\nWe are fully liable.\nthe linkshown\none\ntwo\tb\nafter\nin a box\nPage header\nFoot\n\
+         [Deleted by Jane Roe] not\n[Inserted by Jane Roe] fully\n[Hidden text] secret\n[Comment by John] Why?"
+    );
+    assert_eq!(headings(&text), ["Chapter"]);
+    assert_eq!(text.metadata.title.as_deref(), Some("The title"));
+    assert_eq!(text.metadata.created_at.unwrap().rfc3339(), "2024-01-31T09:30:00Z");
+    assert_eq!((extra(&text, "deletions"), extra(&text, "embedded_objects")), (Some("1"), Some("1")));
+}
+
+#[test]
+fn hostile_rich_text() {
+    let deep = format!("{{\\rtf1 {}core", "{\\b ".repeat(200_000));
+    let text = rtf(deep.as_bytes());
+    assert_eq!(text.text, "core");
+    assert_eq!(text.warnings[0].category, Category::Partial);
+    assert_eq!(rtf(br"{\rtf1 a{\footnote cut sho").text, "a\ncut sho");
+    assert_eq!(rtf(br"{\rtf1 a}}}}} b\bin999999999 lost").text, "a b");
+    assert_eq!(rtf(b"{\\rtf1 a\\u99999999999999?\\'zz\\'\\").text, "a?zz");
+    assert_eq!(category(extract(&reader(), "a.rtf", b"{\\rtf1 }")), Category::NoText);
+    assert_eq!(
+        category(reader().extract(Format::Rtf, "a.rtf", &mut &b"no rtf"[..], &crate::machine::NEVER)),
+        Category::Corrupt
+    );
+}
+
+#[test]
+fn open_document() {
+    let text = read("fake.odt");
+    assert!(
+        text.text.contains("Lorem ipsum dolor sit amet.\nHeader row\tMon\tWed\tFri\nColor\tBlue\tRed\tGreen\n"),
+        "{}",
+        text.text
+    );
+    let text = read("testFooter.odt").text;
+    assert_eq!(text, "Here is some text...\nHere is some text on page 2\nHere is footer text");
+    assert!(read("testODTStyles3.odt").text.contains("Publicatie Onbekwaamverklaring"), "the mimetype is compressed");
+    assert_eq!(read("LibreOfficeImpress_odp_1.3.odp").text, "This is\nAn example Impress file\n");
+}
+
+const CONTENT: &str = r#"<?xml version="1.0"?><office:document-content xmlns:office="o" xmlns:text="t"><office:automatic-styles>
+<style:style style:name="T1"><style:text-properties text:display="none"/></style:style>
+<style:style style:name="dp1"><style:drawing-page-properties presentation:visibility="hidden"/></style:style></office:automatic-styles><office:body>"#;
+
+fn odt(body: &str) -> Vec<u8> {
+    let content = format!("{CONTENT}<office:text>{body}</office:text></office:body></office:document-content>");
+    zip(&[("mimetype", b"application/vnd.oasis.opendocument.text"), ("content.xml", content.as_bytes())])
+}
+
+#[test]
+fn open_document_marks() {
+    let bytes = odt(r#"<text:tracked-changes>
+<text:changed-region text:id="c1"><text:deletion><office:change-info><dc:creator>Jane Roe</dc:creator><dc:date>2024-01-31T10:00:00</dc:date></office:change-info><text:p>not</text:p></text:deletion></text:changed-region>
+<text:changed-region text:id="c2"><text:insertion><office:change-info><dc:creator>Jane Roe</dc:creator></office:change-info></text:insertion></text:changed-region></text:tracked-changes>
+<text:h text:outline-level="2">Terms</text:h>
+<text:p>We are <text:change text:change-id="c1"/><text:change-start text:change-id="c2"/>fully<text:change-end text:change-id="c2"/> <text:span>lia</text:span>ble<text:note><text:note-citation>1</text:note-citation><text:note-body><text:p>A note.</text:p></text:note-body></text:note>,
+   said<text:s text:c="2"/>Roe &amp; Co<office:annotation><dc:creator>John</dc:creator><dc:date>2024-02-01T08:00:00</dc:date><text:p>Why?</text:p></office:annotation>.<text:span text:style-name="T1">secret</text:span></text:p>
+<table:table><table:table-row><table:table-cell><text:p>a</text:p><text:p>b</text:p></table:table-cell><table:table-cell><table:table><table:table-row><table:table-cell><text:p>c</text:p></table:table-cell></table:table-row></table:table></table:table-cell></table:table-row></table:table>"#);
+    let text = extract(&reader(), "a.odt", &bytes).unwrap();
+    assert_eq!(
+        text.text,
+        "Terms\nWe are fully liable, said  Roe & Co.\nA note.\na\nb\tc\n[Deleted by Jane Roe, 2024-01-31] not\n\
+         [Inserted by Jane Roe] fully\n[Comment by John, 2024-02-01] Why?\n[Hidden text] secret"
+    );
+    assert_eq!(headings(&text), ["Terms"]);
+    assert_eq!(text.headings[0].level, 2);
+}
+
+#[test]
+fn open_document_slides() {
+    let content = format!(
+        "{CONTENT}<office:presentation><draw:page draw:name='One'><draw:frame><draw:text-box><text:p>First</text:p></draw:text-box></draw:frame>\
+         <presentation:notes><text:p>Say hello</text:p></presentation:notes></draw:page>\
+         <draw:page draw:name='Two' draw:style-name='dp1'><text:p>Second</text:p></draw:page></office:presentation>"
+    );
+    let bytes =
+        zip(&[("mimetype", b"application/vnd.oasis.opendocument.presentation"), ("content.xml", content.as_bytes())]);
+    let text = extract(&reader(), "a.odp", &bytes).unwrap();
+    assert_eq!(text.text, "First\nSay hello\nSecond");
+    assert_eq!(text.pages[1].label.as_deref(), Some("Two"));
+    assert_eq!(extra(&text, "hidden_slides"), Some("2"));
+}
+
+#[test]
+fn open_document_in_one_file() {
+    let flat = "<?xml version='1.0'?><office:document office:mimetype='application/vnd.oasis.opendocument.text'>\
+        <office:meta><dc:title>Flat</dc:title></office:meta><office:body><office:text><text:p>words<draw:image>\
+        <office:binary-data>QUJD</office:binary-data></draw:image></text:p></office:text></office:body></office:document>";
+    let text = extract(&reader(), "a.fodt", flat.as_bytes()).unwrap();
+    assert_eq!((text.text.as_str(), text.metadata.title.as_deref()), ("words", Some("Flat")));
+}
+
+#[test]
+fn hostile_open_document() {
+    let deep = odt(&format!("{}<text:p>core", "<table:table-row><table:table-cell>".repeat(20_000)));
+    assert_eq!(extract(&reader(), "deep.odt", &deep).unwrap().text, "core");
+    let locked = zip(&[
+        ("mimetype", b"application/vnd.oasis.opendocument.text"),
+        ("content.xml", b"\x01\x02\x03"),
+        ("META-INF/manifest.xml", b"<manifest:encryption-data/>"),
+    ]);
+    assert_eq!(category(extract(&reader(), "locked.odt", &locked)), Category::Encrypted);
+    let empty = zip(&[("mimetype", b"application/vnd.oasis.opendocument.text")]);
+    assert_eq!(category(extract(&reader(), "empty.odt", &empty)), Category::Corrupt);
+    let damaged = odt("<text:p>kept</text:p><!-- never closed");
+    let text = extract(&reader(), "damaged.odt", &damaged).unwrap();
+    assert_eq!((text.text.as_str(), text.warnings[0].category), ("kept", Category::Partial));
+    let spaces = odt("<text:p>a<text:s text:c='4000000000'/>b</text:p>");
+    assert!(extract(&reader(), "spaces.odt", &spaces).unwrap().text.len() < 5000);
+}
+
+#[test]
+fn books() {
+    let text = read("eng_spa_mult.epub");
+    assert!(text.text.starts_with("All human beings are born free and equal in dignity and rights."));
+    let opf = "<package><metadata><dc:title>The book</dc:title><dc:creator>A</dc:creator><dc:creator>B</dc:creator></metadata>\
+        <manifest><item id='one' href='text/b%20c.xhtml'/><item id='two' href='../first.xhtml'/></manifest>\
+        <spine><itemref idref='two'/><itemref idref='one'/><itemref idref='gone'/></spine></package>";
+    let container = "<container><rootfiles><rootfile full-path='OPS/book.opf' media-type='application/oebps-package+xml'/></rootfiles></container>";
+    let parts: [(&str, &[u8]); 4] = [
+        ("META-INF/container.xml", container.as_bytes()),
+        ("OPS/book.opf", opf.as_bytes()),
+        ("OPS/text/b c.xhtml", b"<html><title>t</title><body><h2>Two</h2><p>second</p></body></html>"),
+        ("first.xhtml", b"<p>first</p>"),
+    ];
+    let bytes = zip(&parts);
+    let text = extract(&reader(), "no-mimetype.epub", &bytes).unwrap();
+    assert_eq!(text.text, "first\nTwo\nsecond");
+    assert_eq!((text.metadata.title.as_deref(), text.metadata.author.as_deref()), (Some("The book"), Some("A; B")));
+    assert_eq!((text.pages.len(), headings(&text)), (2, vec!["Two"]));
+}
+
+#[test]
+fn hostile_books() {
+    let container = "<container><rootfiles><rootfile full-path='a.opf' media-type='application/oebps-package+xml'/></rootfiles></container>";
+    let lock = "<encryption><EncryptedData><EncryptionMethod Algorithm='http://www.w3.org/2001/04/xmlenc#aes128-cbc'/><CipherData><CipherReference URI='a.xhtml'/></CipherData></EncryptedData></encryption>";
+    let parts: [(&str, &[u8]); 4] = [
+        ("mimetype", b"application/epub+zip"),
+        ("META-INF/container.xml", container.as_bytes()),
+        ("META-INF/encryption.xml", lock.as_bytes()),
+        ("a.xhtml", b"\x01\x02"),
+    ];
+    assert_eq!(category(extract(&reader(), "locked.epub", &zip(&parts))), Category::Encrypted);
+    assert_eq!(category(extract(&reader(), "empty.epub", &zip(&parts[..2]))), Category::Corrupt);
+}
