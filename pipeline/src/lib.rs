@@ -20,6 +20,7 @@ pub mod fuzz;
 
 mod child;
 mod compose;
+mod compound;
 mod decode;
 mod extract;
 mod format;

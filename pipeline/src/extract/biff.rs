@@ -1,12 +1,7 @@
 //! What calamine leaves out of a workbook of Excel 97 to 2003 (MS-XLS): how each number is displayed, comments, and which rows
 //! and columns are hidden.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io::{Cursor, Read as _},
-};
-
-use cfb::CompoundFile;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{
     asides::{Aside, Kind},
@@ -47,12 +42,10 @@ pub(super) struct SheetStyles {
 }
 
 impl Workbook {
-    /// Reads what can be read: a workbook that is damaged, or older than Excel 97, has less.
-    pub(super) fn read(bytes: &[u8]) -> Self {
+    /// Reads what can be read of the stream of records: a workbook that is damaged, or older than Excel 97, has less.
+    pub(super) fn read(stream: &[u8]) -> Self {
         let mut book = Self::default();
-        if let Some(stream) = stream(bytes) {
-            book.globals(&stream);
-        }
+        book.globals(stream);
         book
     }
 
@@ -160,17 +153,6 @@ impl SheetStyles {
 pub(super) fn columns(first: u32, last: u32) -> String {
     let (first, last) = (letters(first.saturating_add(1)), letters(last.saturating_add(1)));
     if first == last { first } else { format!("{first}-{last}") }
-}
-
-fn stream(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut file = CompoundFile::open(Cursor::new(bytes)).ok()?;
-    let root = file.read_root_storage();
-    let path = root.into_iter().find(|entry| entry.is_stream() && entry.name().eq_ignore_ascii_case("workbook"));
-    let path = path.map(|entry| entry.path().to_owned())?;
-    let mut content = Vec::new();
-    // What is there of a stream that is cut short is worth having.
-    let _end = file.open_stream(path).ok()?.take(bytes.len() as u64).read_to_end(&mut content);
-    Some(content)
 }
 
 /// The records of a stream: kind and data.

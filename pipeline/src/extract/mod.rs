@@ -28,6 +28,7 @@ mod sheet;
 mod tnef;
 mod vcf;
 mod workbook;
+mod xls;
 mod xml;
 
 use std::io;

@@ -1,4 +1,4 @@
-//! Workbooks of Excel (new, binary and old) by calamine: a sheet is a page with the sheet's name as its label.
+//! Workbooks of Excel by calamine: a sheet is a page with the sheet's name as its label.
 //! Only filled cells are visited, so a sheet with two cells a million rows apart costs two cells.
 
 use std::{
@@ -8,8 +8,8 @@ use std::{
 };
 
 use calamine::{
-    Data, DataRef, ExcelDateTime, NumberFormat, Reader, Sheet, SheetVisible, WorkbookProperties, Xls, Xlsb, XlsbError,
-    Xlsx, XlsxError,
+    DataRef, ExcelDateTime, NumberFormat, Reader, Sheet, SheetVisible, WorkbookProperties, Xlsb, XlsbError, Xlsx,
+    XlsxError,
 };
 use domain::{
     clock::Timestamp,
@@ -20,8 +20,9 @@ use office_oxide::xlsx::numfmt::apply_format;
 
 use super::{
     asides::Asides,
-    biff, biff12, corrupt,
+    biff12, corrupt,
     workbook::{self, Beside},
+    xls,
 };
 use crate::{compose::Composer, format::Format};
 
@@ -97,12 +98,12 @@ fn read_book(bytes: Vec<u8>, format: Format, composer: &mut Composer) -> Result<
             }
             sheets.finish(composer);
         }
-        _ => read_old(bytes, composer)?,
+        _ => xls::read(bytes, composer)?,
     }
     Ok(())
 }
 
-fn reason(error: &impl ToString) -> Exception {
+pub(super) fn reason(error: &impl ToString) -> Exception {
     let said = error.to_string().to_lowercase();
     if said.contains("password") || said.contains("encrypt") {
         return Exception::new(Category::Encrypted, "the workbook is protected by a password");
@@ -122,34 +123,6 @@ fn write_rows<E>(composer: &mut Composer, mut next: impl FnMut() -> Result<Optio
     }
 }
 
-/// A workbook of Excel 97 to 2003: its sheets come as whole rectangles, which the memory limit bounds.
-fn read_old(bytes: Vec<u8>, composer: &mut Composer) -> Result<(), Exception> {
-    let mut beside = biff::Workbook::read(&bytes);
-    let mut book = Xls::new(Cursor::new(bytes)).map_err(|error| reason(&error))?;
-    metadata(book.workbook_properties().ok(), composer);
-    let mut sheets = Sheets::default();
-    for sheet in book.sheets_metadata().to_vec() {
-        if !sheets.begin(&sheet, composer) {
-            break;
-        }
-        let Ok(range) = book.worksheet_range(&sheet.name) else {
-            unreadable(composer);
-            continue;
-        };
-        let (first_row, first_column) = range.start().unwrap_or_default();
-        let place = |at: usize, first: u32| u32::try_from(at).unwrap_or(u32::MAX).saturating_add(first);
-        let mut rows = Rows::default();
-        for (row, column, value) in range.used_cells() {
-            let (row, column) = (place(row, first_row), place(column, first_column));
-            let text = as_displayed(&borrowed(value), beside.format(&sheet.name, row, column));
-            rows.push(row, &text, composer);
-        }
-        sheets.end_with(&sheet.name, beside.take_beside(&sheet.name), composer);
-    }
-    sheets.finish(composer);
-    Ok(())
-}
-
 /// The sheets as they are written: each a page, with what stands beside its cells at the end.
 #[derive(Default)]
 pub(super) struct Sheets {
@@ -161,7 +134,7 @@ pub(super) struct Sheets {
 }
 
 impl Sheets {
-    fn begin(&mut self, sheet: &Sheet, composer: &mut Composer) -> bool {
+    pub(super) fn begin(&mut self, sheet: &Sheet, composer: &mut Composer) -> bool {
         self.begin_named(&sheet.name, sheet.visible != SheetVisible::Visible, composer)
     }
 
@@ -212,7 +185,7 @@ impl Sheets {
     }
 }
 
-fn unreadable(composer: &mut Composer) {
+pub(super) fn unreadable(composer: &mut Composer) {
     let page = composer.page_number();
     composer.warn(Category::Partial, Some(page), "the sheet could not be read to its end");
 }
@@ -238,20 +211,6 @@ impl Rows {
     }
 }
 
-fn borrowed(value: &Data) -> DataRef<'_> {
-    match value {
-        Data::Int(value) => DataRef::Int(*value),
-        Data::Float(value) => DataRef::Float(*value),
-        Data::String(value) => DataRef::SharedString(value),
-        Data::Bool(value) => DataRef::Bool(*value),
-        Data::DateTime(value) => DataRef::DateTime(*value),
-        Data::DateTimeIso(value) => DataRef::DateTimeIso(value.clone()),
-        Data::DurationIso(value) => DataRef::DurationIso(value.clone()),
-        Data::Error(value) => DataRef::Error(value.clone()),
-        Data::Empty => DataRef::Empty,
-    }
-}
-
 /// The value as the sheet shows it: a number in the format of its cell. Dates are written year first, whatever the format,
 /// because 1/2/2024 is two days.
 fn displayed(value: &DataRef<'_>, format: Option<&NumberFormat>) -> String {
@@ -259,7 +218,7 @@ fn displayed(value: &DataRef<'_>, format: Option<&NumberFormat>) -> String {
 }
 
 /// The same by the number of a format that every Excel has, or by the code of another.
-fn as_displayed(value: &DataRef<'_>, format: Option<(u32, &str)>) -> String {
+pub(super) fn as_displayed(value: &DataRef<'_>, format: Option<(u32, &str)>) -> String {
     let Some((format, code)) = format else { return shown(value) };
     let number = match value {
         #[allow(clippy::cast_precision_loss, reason = "Excel has no other numbers")]
@@ -303,7 +262,7 @@ fn shown_time(moment: &ExcelDateTime) -> String {
     }
 }
 
-fn metadata(properties: Option<WorkbookProperties>, composer: &mut Composer) {
+pub(super) fn metadata(properties: Option<WorkbookProperties>, composer: &mut Composer) {
     let Some(properties) = properties else { return };
     let metadata = &mut composer.metadata;
     let text = |value: Option<String>| value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());

@@ -7,12 +7,14 @@ use domain::outcome::Exception;
 
 use super::{
     Attachment, Message, Method, Properties, Property,
-    compound::{Compound, ROOT},
     names::Names,
     property::{self, kind},
     write,
 };
-use crate::extract::corrupt;
+use crate::{
+    compound::{Compound, ROOT},
+    extract::corrupt,
+};
 
 /// The list of properties of a storage.
 pub(super) const PROPERTIES: &str = "__properties_version1.0";

@@ -4,7 +4,6 @@
 
 use std::borrow::Cow;
 
-mod compound;
 pub(crate) mod file;
 pub(crate) mod letter;
 pub(crate) mod names;

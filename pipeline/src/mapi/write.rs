@@ -12,11 +12,11 @@ use uuid::Uuid;
 
 use super::{
     Message, Properties,
-    compound::{Compound, ROOT},
     file::{DATA_STORAGE, NAMES, PROPERTIES},
     names::Names,
     property::{ATTACH_DATA, kind},
 };
+use crate::compound::{Compound, ROOT};
 
 type Memory = CompoundFile<Cursor<Vec<u8>>>;
 

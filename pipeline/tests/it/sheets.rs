@@ -1,10 +1,11 @@
 //! Workbooks as their programs show them, and what stands beside their cells.
 
 use domain::{outcome::Category, text::Text};
+use pipeline::ReadError;
 
 use crate::{
     containers::zip,
-    machine::{category, extract, file, reader},
+    machine::{NEVER, category, extract, file, reader},
 };
 
 const CONTENT: &str = "<?xml version='1.0'?><office:document-content xmlns:office='o' xmlns:text='t' xmlns:table='b' xmlns:dc='d' xmlns:draw='w'>\
@@ -101,6 +102,55 @@ fn hostile_old_excel() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0xff;
         let _ = extract(&reader(), "a.xls", &bytes);
+    }
+}
+
+/// Where a compound file keeps an entry's number of that offset, and its table of sectors.
+fn entry_of(bytes: &[u8], name: &str) -> usize {
+    let name: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    bytes.windows(name.len()).position(|window| window == name).unwrap()
+}
+
+fn number(bytes: &[u8], at: usize) -> usize {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
+}
+
+/// Makes the second link of the chain from `start` lead back to it.
+fn tie(bytes: &mut [u8], start: usize) {
+    let table = 512 * (number(bytes, 76) + 1);
+    let link = table + 4 * start;
+    let target = u32::try_from(start).unwrap();
+    bytes[link..link + 4].copy_from_slice(&target.to_le_bytes());
+}
+
+#[test]
+fn chains_of_sectors_that_go_round_are_damage() {
+    for name in ["testEXCEL.xls", "displayed.xls"] {
+        let whole = file(name);
+        let directory = number(&whole, 48);
+        let workbook = number(&whole, entry_of(&whole, "Workbook") + 116);
+        for start in [directory, workbook] {
+            let mut bytes = whole.clone();
+            tie(&mut bytes, start);
+            // What promises more than the file holds would be read round and round.
+            let size = entry_of(&whole, "Workbook") + 120;
+            bytes[size..size + 4].copy_from_slice(&0x7fff_0000_u32.to_le_bytes());
+            let format = pipeline::Format::Xls;
+            let read = reader().extract(format, "a.xls", &mut &bytes[..], &NEVER);
+            assert_eq!(category(read), Category::Corrupt, "{name} {start}");
+        }
+    }
+}
+
+#[test]
+fn a_workbook_cut_short_keeps_what_is_there() {
+    let whole = file("displayed.xls");
+    for length in [whole.len() - 512, whole.len() / 2, 1024, 513] {
+        match extract(&reader(), "a.xls", &whole[..length]) {
+            Ok(text) => assert!(!text.text.is_empty()),
+            Err(ReadError::Exception(exception)) => assert_eq!(exception.category, Category::Corrupt),
+            Err(other) => panic!("{other:?}"),
+        }
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) struct Compound {
     mini_fat: Vec<u32>,
     /// The stream that holds all streams shorter than [`MINI_BELOW`].
     mini: Vec<u8>,
+    /// Where the chains of the directory and of the table of short streams begin.
+    starts: [u32; 2],
     entries: Vec<Entry>,
 }
 
@@ -43,8 +45,15 @@ impl Compound {
         };
         let word = |at: usize| bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
         let (directory, mini_start) = (word(48)?, word(60)?);
-        let mut file =
-            Self { bytes, shift, fat: Vec::new(), mini_fat: Vec::new(), mini: Vec::new(), entries: Vec::new() };
+        let mut file = Self {
+            bytes,
+            shift,
+            fat: Vec::new(),
+            mini_fat: Vec::new(),
+            mini: Vec::new(),
+            starts: [directory, mini_start],
+            entries: Vec::new(),
+        };
         file.fat = file.table();
         file.mini_fat = words(&file.chain(mini_start, u64::MAX));
         file.entries = file.chain(directory, u64::MAX).as_chunks::<128>().0.iter().map(entry).collect();
@@ -74,6 +83,13 @@ impl Compound {
         self.children(storage).find(|(_, entry)| entry.name.eq_ignore_ascii_case(name)).map(|(id, _)| id)
     }
 
+    /// The stream with that name: the one in the root, else any, because the tree of a damaged directory may lead nowhere.
+    pub(crate) fn find_anywhere(&self, name: &str) -> Option<usize> {
+        let named = |entry: &Entry| !entry.is_storage && entry.name.eq_ignore_ascii_case(name);
+        let in_root = self.children(ROOT).find(|(_, entry)| named(entry)).map(|(id, _)| id);
+        in_root.or_else(|| self.entries.iter().position(named))
+    }
+
     /// The bytes of a stream, as many of them as there are.
     pub(crate) fn read(&self, stream: usize) -> Vec<u8> {
         match self.entry(stream) {
@@ -84,6 +100,18 @@ impl Compound {
             Some(entry) => self.chain(entry.start, entry.size),
             None => Vec::new(),
         }
+    }
+
+    /// True when a chain that leads to the bytes of `stream` comes back to where it was: the file is damaged, or made to
+    /// keep its readers busy.
+    pub(crate) fn goes_round(&self, stream: usize) -> bool {
+        let root = self.entry(ROOT).map(|root| root.start);
+        let mut tables = self.starts.into_iter().chain(root);
+        tables.any(|start| is_circular(&self.fat, start))
+            || self.entry(stream).is_some_and(|entry| {
+                let table = if entry.size < MINI_BELOW { &self.mini_fat } else { &self.fat };
+                is_circular(table, entry.start)
+            })
     }
 
     fn chain(&self, start: u32, size: u64) -> Vec<u8> {
@@ -155,6 +183,16 @@ fn piece(bytes: &[u8], shift: u32, header: u64, number: u32) -> &[u8] {
     let start = u64::from(number).saturating_add(header).checked_shl(shift).and_then(|at| usize::try_from(at).ok());
     let rest = start.and_then(|start| bytes.get(start..)).unwrap_or_default();
     rest.get(..1_usize.checked_shl(shift).unwrap_or(0)).unwrap_or(rest)
+}
+
+/// True when the chain from `start` has more links than the table.
+fn is_circular(table: &[u32], start: u32) -> bool {
+    let mut next = Some(start);
+    for _ in 0..=table.len() {
+        let Some(sector) = next else { return false };
+        next = table.get(sector as usize).copied();
+    }
+    next.is_some()
 }
 
 /// The sectors of a chain, cut to `size`.

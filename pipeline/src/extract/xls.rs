@@ -1,0 +1,97 @@
+//! Workbooks of Excel 5 to 2003 (MS-XLS) by calamine. It follows the chains of a compound file without end and without
+//! measure, so the house's own reader takes the streams out and hands them over in a file of their own.
+
+use std::io::{self, Cursor, Write as _};
+
+use calamine::{Data, DataRef, Reader as _, Xls};
+use cfb::{CompoundFile, Version};
+use domain::outcome::Exception;
+
+use super::{
+    biff, corrupt,
+    sheet::{Rows, Sheets, as_displayed, metadata, reason, unreadable},
+};
+use crate::{
+    compose::Composer,
+    compound::{Compound, ROOT},
+};
+
+/// Names of the stream of records: from Excel 97 on, and of Excel 5 and 95.
+const RECORDS: [&str; 2] = ["Workbook", "Book"];
+const PROPERTIES: [&str; 2] = ["\u{5}SummaryInformation", "\u{5}DocumentSummaryInformation"];
+
+/// Reads the sheets; they come as whole rectangles, which the memory limit bounds.
+pub(super) fn read(bytes: Vec<u8>, composer: &mut Composer) -> Result<(), Exception> {
+    let (records, file) = opened(bytes)?;
+    let mut beside = biff::Workbook::read(&records);
+    drop(records);
+    let mut book = Xls::new(Cursor::new(file)).map_err(|error| reason(&error))?;
+    metadata(book.workbook_properties().ok(), composer);
+    let mut sheets = Sheets::default();
+    for sheet in book.sheets_metadata().to_vec() {
+        if !sheets.begin(&sheet, composer) {
+            break;
+        }
+        let Ok(range) = book.worksheet_range(&sheet.name) else {
+            unreadable(composer);
+            continue;
+        };
+        let (first_row, first_column) = range.start().unwrap_or_default();
+        let place = |at: usize, first: u32| u32::try_from(at).unwrap_or(u32::MAX).saturating_add(first);
+        let mut rows = Rows::default();
+        for (row, column, value) in range.used_cells() {
+            let (row, column) = (place(row, first_row), place(column, first_column));
+            let text = as_displayed(&borrowed(value), beside.format(&sheet.name, row, column));
+            rows.push(row, &text, composer);
+        }
+        sheets.end_with(&sheet.name, beside.take_beside(&sheet.name), composer);
+    }
+    sheets.finish(composer);
+    Ok(())
+}
+
+/// The stream of records, and a file with it and the properties.
+fn opened(bytes: Vec<u8>) -> Result<(Vec<u8>, Vec<u8>), Exception> {
+    let file = Compound::open(bytes).ok_or_else(|| corrupt("the file is not a readable workbook"))?;
+    let (name, stream) = RECORDS
+        .into_iter()
+        .find_map(|name| Some((name, file.find_anywhere(name)?)))
+        .ok_or_else(|| corrupt("the file holds no workbook"))?;
+    if file.goes_round(stream) {
+        return Err(corrupt("the file is damaged: its list of sectors leads in a circle"));
+    }
+    let records = file.read(stream);
+    let beside = PROPERTIES.into_iter().filter_map(|name| {
+        let stream = file.find(ROOT, name)?;
+        (!file.goes_round(stream)).then(|| (name, file.read(stream)))
+    });
+    let streams: Vec<(&str, Vec<u8>)> = beside.collect();
+    drop(file);
+    let wrapped = wrapped(name, &records, &streams).map_err(|_| corrupt("the file is not a readable workbook"))?;
+    Ok((records, wrapped))
+}
+
+/// A compound file with these streams.
+fn wrapped(name: &str, records: &[u8], beside: &[(&str, Vec<u8>)]) -> io::Result<Vec<u8>> {
+    let mut file = CompoundFile::create_with_version(Version::V3, Cursor::new(Vec::new()))?;
+    let all = beside.iter().map(|(name, bytes)| (*name, bytes.as_slice()));
+    for (name, bytes) in all.chain([(name, records)]) {
+        file.create_stream(format!("/{name}"))?.write_all(bytes)?;
+    }
+    file.flush()?;
+    Ok(file.into_inner().into_inner())
+}
+
+fn borrowed(value: &Data) -> DataRef<'_> {
+    match value {
+        Data::Int(value) => DataRef::Int(*value),
+        Data::Float(value) => DataRef::Float(*value),
+        Data::String(value) => DataRef::SharedString(value),
+        Data::Bool(value) => DataRef::Bool(*value),
+        Data::DateTime(value) => DataRef::DateTime(*value),
+        Data::DateTimeIso(value) => DataRef::DateTimeIso(value.clone()),
+        Data::DurationIso(value) => DataRef::DurationIso(value.clone()),
+        Data::Error(value) => DataRef::Error(value.clone()),
+        Data::Empty => DataRef::Empty,
+    }
+}
