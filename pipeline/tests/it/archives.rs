@@ -164,6 +164,48 @@ fn zip_methods() {
 }
 
 #[test]
+fn zip_methods_before_deflate() {
+    let (result, found) = open(&reader(), "old.zip", &file("old.zip"));
+    assert_eq!(result.unwrap().failed, 0, "{:?}", failures(&found));
+    assert_eq!(found.0.len(), 6);
+    let text = |at: usize| String::from_utf8_lossy(&found.0[at].1).into_owned();
+    assert_eq!((paths(&found)[0], paths(&found)[1]), ("moby.122", "moby.120"));
+    assert!(text(0).contains("MIDNIGHT ALOFT--THUNDER AND LIGHTNING") && text(0).contains("Stop that thunder!"));
+    assert!(text(1).contains("Starbuck") && found.0[1].1.len() == 1078, "{}", text(1));
+    for (head, content, _) in &found.0[2..] {
+        assert_eq!(*content, [words(&head.path), vec![144, 144, 0x41]].concat(), "{}", head.path);
+    }
+    // Without the directory they are decoded all the same.
+    let whole = file("old.zip");
+    let directory = whole.windows(4).position(|four| four == b"PK\x01\x02").unwrap();
+    let (_, walked) = open(&reader(), "old.zip", &whole[..directory]);
+    assert!(walked.0.iter().zip(&found.0).all(|(walked, found)| walked.1 == found.1));
+}
+
+#[test]
+fn hostile_members_of_old_methods_fail_alone() {
+    let whole = file("old.zip");
+    let directory = whole.windows(4).position(|four| four == b"PK\x01\x02").unwrap();
+    for at in (40..directory).step_by(23) {
+        for flipped in [0xff, 0x10] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= flipped;
+            let (result, found) = open(&reader(), "old.zip", &bytes);
+            assert!(result.is_ok(), "{at}: {result:?}");
+            assert!(found.0.iter().filter(|(.., failure)| failure.is_none()).count() >= 4, "{at}");
+        }
+    }
+    // The library keeps all of such a member in memory, so its size is held to that.
+    let mut bytes = whole.clone();
+    for at in (0..whole.len() - 46).filter(|at| whole[*at..].starts_with(b"PK\x01\x02")).collect::<Vec<_>>() {
+        bytes[at + 24..at + 28].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());
+    }
+    let (result, found) = open(&reader(), "old.zip", &bytes);
+    assert_eq!(result.unwrap().failed, 6);
+    assert_eq!(failures(&found), [Some(Category::Memory); 6]);
+}
+
+#[test]
 fn zip_passwords() {
     let encrypted = Some(Category::Encrypted);
     let files = [

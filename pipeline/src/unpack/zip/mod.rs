@@ -2,9 +2,13 @@
 //! directory is missing, or lists one name twice, is read by the headers that stand before each member.
 
 mod aes;
+mod guarded;
 mod walk;
 
-use std::io::{self, Cursor, Read};
+use std::{
+    io::{self, Cursor, Read},
+    ops::RangeInclusive,
+};
 
 use bzip2::read::BzDecoder;
 use deflate64::Deflate64Decoder;
@@ -22,7 +26,7 @@ use zip::{
     result::{ZipError, ZipResult},
 };
 
-use self::walk::Walked;
+use self::{guarded::Guarded, walk::Walked};
 use super::{Outlet, compressed, limit_hit, too_many};
 use crate::{limits::Limits, passwords::KeyRing, reader::MemberHead};
 
@@ -130,7 +134,7 @@ impl<'a> Member<'a> {
         if let Some(aes) = self.aes.filter(|_| self.encrypted) {
             return self.send_opened(aes, outlet);
         }
-        if self.dictionary().is_some_and(|bytes| u64::from(bytes) > outlet.limits.dictionary_bytes()) {
+        if self.dictionary().is_some_and(|bytes| bytes > outlet.limits.dictionary_bytes()) {
             return outlet.failed(&self.head, super::too_much_memory());
         }
         if !self.encrypted
@@ -172,10 +176,13 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Size of the dictionary that LZMA data asks for (5.8.8).
-    fn dictionary(&self) -> Option<u32> {
+    /// Bytes of the dictionary that LZMA data asks for (5.8.8), or of the content, where the library keeps all of it.
+    fn dictionary(&self) -> Option<u64> {
+        if OLD.contains(&self.method) {
+            return Some(self.size);
+        }
         let size = self.data.get(5..).filter(|_| self.method == LZMA && !self.encrypted)?;
-        size.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+        size.first_chunk().map(|bytes| u32::from_le_bytes(*bytes).into())
     }
 }
 
@@ -197,13 +204,15 @@ fn decompressed<'a>(method: u16, stream: impl Read + 'a, limits: &Limits) -> Opt
 }
 
 const LOCKED: &str = "the member is protected by a password";
+/// Shrunk, reduced by four degrees, imploded: what PKZIP did before it deflated.
+const OLD: RangeInclusive<u16> = 1..=6;
 const LZMA: u16 = 14;
 const ZSTANDARD: u16 = 93;
 const XZ: u16 = 95;
 
-/// Methods that the library decodes as it is built here: stored and deflated. Others fail only when read, and then as damage.
+/// Methods that the library decodes as it is built here. Others fail only when read, and then as damage.
 fn is_decoded(method: u16) -> bool {
-    matches!(method, 0 | 8)
+    matches!(method, 0 | 8) || OLD.contains(&method)
 }
 
 /// LZMA data (5.8.8): two words of version and length, five bytes of properties, the stream.
@@ -230,9 +239,9 @@ impl Source<'_, '_> {
         match self {
             Self::Listed(archive, index) => {
                 let options = ZipReadOptions::new().password(password);
-                Ok(Box::new(archive.by_index_with_options(*index, options)?))
+                Ok(Box::new(Guarded::new(archive.by_index_with_options(*index, options)?)))
             }
-            Self::Walked(walked) => Ok(Box::new(walked.open(password)?)),
+            Self::Walked(walked) => Ok(Box::new(Guarded::new(walked.open(password)?))),
         }
     }
 
