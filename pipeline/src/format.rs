@@ -103,7 +103,7 @@ formats! {
     /// 7-Zip archive.
     SevenZip = "7z", "application/x-7z-compressed", ["7z"];
     /// RAR archive.
-    Rar = "rar", "application/vnd.rar", ["rar"];
+    Rar = "rar", "application/vnd.rar", ["rar", "cbr"];
     /// PNG image.
     Png = "png", "image/png", ["png"];
     /// JPEG image.
@@ -163,6 +163,7 @@ impl Format {
                 | Self::Xz
                 | Self::Zstd
                 | Self::SevenZip
+                | Self::Rar
                 | Self::EncryptedOffice
                 | Self::Eml
                 | Self::Mbox
@@ -188,8 +189,7 @@ impl Format {
     pub fn is_readable(self) -> bool {
         !matches!(
             self,
-            Self::Rar
-                | Self::Archive
+            Self::Archive
                 | Self::Picture
                 | Self::Audio
                 | Self::Video
@@ -213,7 +213,7 @@ impl Format {
                 decoder reads here; convert it to JPEG"
                 .to_owned(),
             Self::WordPerfect => "no reader for WordPerfect; convert it to PDF or DOCX".to_owned(),
-            Self::Rar | Self::Archive => {
+            Self::Archive => {
                 "archives of this kind cannot be opened here; unpack it and upload what is in it".to_owned()
             }
             Self::Audio | Self::Video => "no reader for sound and moving pictures; listen to or watch it".to_owned(),

@@ -104,6 +104,7 @@ pub(crate) fn document(
         | Format::Xz
         | Format::Zstd
         | Format::SevenZip
+        | Format::Rar
         | Format::Mbox
         | Format::Pst => listing::read(bytes, format, name, &settings.limits, keys, &mut composer)?,
         Format::Png | Format::Jpeg | Format::Tiff | Format::Gif | Format::Bmp | Format::Webp => {

@@ -99,6 +99,7 @@ const MAGIC: &[(usize, &[u8], Format)] = &[
     (0, tnef::MAGIC, Format::Tnef),
     (0, b"7z\xbc\xaf\x27\x1c", Format::SevenZip),
     (0, b"Rar!\x1a\x07", Format::Rar),
+    (0, b"RE~^", Format::Rar),
     (0, b"\x1f\x8b\x08", Format::Gzip),
     (0, b"BZh", Format::Bzip2),
     // Workbooks of Excel 3 and 4, which were one stream of records.

@@ -8,6 +8,7 @@ mod office;
 mod pdf;
 mod pkcs7;
 mod pst;
+mod rar;
 mod seven_zip;
 mod tar;
 mod tnef;
@@ -55,6 +56,7 @@ pub(crate) fn members(
             compressed::members(&bytes, format, name, &mut outlet)?;
         }
         Format::SevenZip => seven_zip::members(&bytes, &mut outlet)?,
+        Format::Rar => rar::members(bytes, &mut outlet)?,
         Format::Eml => eml::members(&bytes, &mut outlet)?,
         Format::Mbox => mbox::members(&bytes, &mut outlet)?,
         Format::Msg => msg::members(bytes, &mut outlet)?,
@@ -81,6 +83,7 @@ pub(crate) fn names(
         Format::Tar => tar::names(&mut bytes.as_slice()),
         Format::Gzip | Format::Bzip2 | Format::Xz | Format::Zstd => compressed::names(&bytes, format, name, limits),
         Format::SevenZip => seven_zip::names(&bytes, limits, keys),
+        Format::Rar => rar::names(bytes, limits, keys),
         Format::Mbox => Ok(mbox::names(&bytes)),
         Format::Pst => pst::names(bytes),
         _ => Ok(Vec::new()),

@@ -73,7 +73,7 @@ fn formats_have_distinct_names() {
 
 #[test]
 fn what_has_no_reader_has_a_name() {
-    let cases: [(&[u8], Format); 12] = [
+    let cases: [(&[u8], Format); 13] = [
         (b"ID3\x03\0\0\0\0\0\x21TIT2", Format::Audio),
         (b"RIFF\x24\0\0\0WAVEfmt ", Format::Audio),
         (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", Format::Video),
@@ -85,11 +85,12 @@ fn what_has_no_reader_has_a_name() {
         (b"SQLite format 3\0\x10\0\x01\x01", Format::Data),
         (b"%!PS-Adobe-3.0\n", Format::PostScript),
         (b"Rar!\x1a\x07\x01\0", Format::Rar),
+        (b"RE~^\x07\0", Format::Rar),
         (b"\x09\x04\x06\0\0\0\x10\0", Format::Xls),
     ];
     for (bytes, format) in cases {
         assert_eq!(identify(bytes, "").format, format, "{:?}", String::from_utf8_lossy(bytes));
     }
-    assert!(Format::Rar.unsupported().contains("unpack it"));
+    assert!(Format::Archive.unsupported().contains("unpack it"));
     assert_eq!(identify(b"ID3\x03\0\0\0\0\0\x21TIT2", "").media_type, "audio/mpeg");
 }

@@ -21,6 +21,7 @@ mod images;
 mod machine;
 mod mail;
 mod outlook;
+mod rar;
 mod sandbox;
 mod settings;
 mod sheets;
