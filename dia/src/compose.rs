@@ -1,5 +1,5 @@
 //! The one place that chooses: SQLite or PostgreSQL, and in embedded mode a directory for objects, in-process bells and
-//! events. Everything after it works with what it is given.
+//! events; for a fleet RabbitMQ and Redis. Everything after it works with what it is given.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -11,7 +11,13 @@ use std::{
 use anyhow::{Context, Result, bail};
 use domain::clock::Clock;
 use index::BlockCache;
-use storage::{Db, Storage, objects::Objects, pubsub::PubSub, queue::Bell, vault::Vault};
+use storage::{
+    Db, Storage,
+    objects::Objects,
+    pubsub::{PubSub, RedisSettings},
+    queue::{AmqpSettings, Bell},
+    vault::Vault,
+};
 
 use crate::config::Config;
 
@@ -28,16 +34,35 @@ pub(crate) async fn storage(config: &Config) -> Result<Storage> {
     } else {
         Db::postgres(&config.database.url, config.database.connections).await.context("cannot reach PostgreSQL")?
     };
+    let vault = Arc::new(Vault::open(&directory.join("keys")).context("cannot open the keys")?);
     let storage = Storage {
         db,
         objects: Objects::disk(&directory.join("objects")).context("cannot open the object store")?,
-        vault: Arc::new(Vault::open(&directory.join("keys")).context("cannot open the keys")?),
-        bell: Bell::local(),
-        pubsub: PubSub::local(),
+        bell: bell(config)?,
+        pubsub: live(config, &vault)?,
+        vault,
         clock: Clock::System,
     };
     storage::system::pin_root_key(&storage).await?;
     Ok(storage)
+}
+
+fn bell(config: &Config) -> Result<Bell> {
+    let queue = &config.queue;
+    if queue.url.is_empty() {
+        return Ok(Bell::local());
+    }
+    let settings = AmqpSettings { url: queue.url.clone(), prefix: queue.prefix.clone() };
+    Bell::amqp(&settings).context("in [queue]")
+}
+
+fn live(config: &Config, vault: &Vault) -> Result<PubSub> {
+    let live = &config.live;
+    if live.url.is_empty() {
+        return Ok(PubSub::local());
+    }
+    let settings = RedisSettings { url: live.url.clone(), prefix: live.prefix.clone() };
+    PubSub::redis(&settings, vault).context("in [live]")
 }
 
 /// The one cache of decrypted index blocks; everything in this process that reads indexes shares it.

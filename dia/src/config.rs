@@ -38,6 +38,10 @@ pub(crate) struct Config {
     pub(crate) data: Data,
     /// Where rows live.
     pub(crate) database: Database,
+    /// What wakes workers.
+    pub(crate) queue: Queue,
+    /// What carries live events.
+    pub(crate) live: Live,
     /// What is logged.
     pub(crate) log: Log,
     /// The door.
@@ -71,6 +75,40 @@ impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The URL may hold a password.
         f.debug_struct("Database").field("connections", &self.connections).finish_non_exhaustive()
+    }
+}
+
+/// `[queue]`
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Queue {
+    /// Empty to wake workers inside the process only.
+    pub(crate) url: String,
+    /// What the names of queues begin with.
+    pub(crate) prefix: String,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The URL may hold a password.
+        f.debug_struct("Queue").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+/// `[live]`
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Live {
+    /// Empty to keep live events inside the process.
+    pub(crate) url: String,
+    /// What the names of channels and keys begin with.
+    pub(crate) prefix: String,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The URL may hold a password.
+        f.debug_struct("Live").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 

@@ -43,6 +43,12 @@ pub use crate::{
     tx::Tx,
 };
 
+/// True for what names in RabbitMQ and Redis may begin with: nothing in it means anything to either.
+fn is_plain_prefix(prefix: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    (1..=64).contains(&prefix.len()) && prefix.chars().all(plain)
+}
+
 /// Everything durable, chosen once at start and cloned cheaply.
 #[derive(Debug, Clone)]
 pub struct Storage {

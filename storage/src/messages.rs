@@ -253,8 +253,7 @@ impl Message {
 
     /// Sends a step after the commit, numbered after what was said of this message in this process.
     fn publish(&self, tx: &mut Tx, step: ChatStep) {
-        let said = tx.storage().pubsub.replay(self.id, 0);
-        let seq = said.last().map_or(1, |event| event.seq + 1);
+        let seq = tx.storage().pubsub.last_sent(self.id) + 1;
         let event = ChatEvent { conversation: self.conversation, message: self.id, seq, step };
         tx.publish(Topic::Conversation(self.conversation), Event::Chat(event));
     }

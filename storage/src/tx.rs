@@ -1,11 +1,13 @@
 //! The unit of work: rows, the audit event and the jobs they cause are one transaction, begun by an actor. After the
 //! commit the bells ring and the events go out; a lost ring is a late job, never a lost one.
 
+use std::collections::BTreeMap;
+
 use domain::{
     actor::{Actor, Who},
     clock::{Clock, Timestamp},
     events::{Event, Topic},
-    ids::{AuditId, CaseId},
+    ids::{AuditId, CaseId, JobId},
     jobs::Queue,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -20,6 +22,9 @@ use crate::{
     failpoint,
     vault::{CaseKey, Place},
 };
+
+/// Rings of one queue after one commit; more wake nobody any sooner, since whoever is woken claims until nothing is left.
+const MOST_RINGS: usize = 1_024;
 
 /// An open transaction of either driver.
 #[derive(Debug)]
@@ -37,7 +42,7 @@ pub struct Tx {
     actor: Actor,
     now: Timestamp,
     audited: bool,
-    rings: Vec<Queue>,
+    rings: BTreeMap<Queue, Vec<JobId>>,
     events: Vec<(Topic, Event)>,
 }
 
@@ -83,7 +88,7 @@ impl Storage {
             actor: actor.clone(),
             now: self.clock.now(),
             audited: false,
-            rings: Vec::new(),
+            rings: BTreeMap::new(),
             events: Vec::new(),
         }
     }
@@ -152,10 +157,11 @@ impl Tx {
         }
     }
 
-    /// Rings a queue's bell after the commit.
-    pub(crate) fn ring(&mut self, queue: Queue) {
-        if !self.rings.contains(&queue) {
-            self.rings.push(queue);
+    /// Rings a queue's bell after the commit, for a job that is due if one is known.
+    pub(crate) fn ring(&mut self, queue: Queue, job: Option<JobId>) {
+        let jobs = self.rings.entry(queue).or_default();
+        if jobs.len() < MOST_RINGS {
+            jobs.extend(job);
         }
     }
 
@@ -170,8 +176,8 @@ impl Tx {
             Connection::Postgres(t) => t.commit().await?,
         }
         failpoint::hit("tx.after_commit");
-        for queue in self.rings {
-            self.storage.bell.ring(queue);
+        for (queue, jobs) in self.rings {
+            self.storage.bell.ring(queue, &jobs);
         }
         for (topic, event) in self.events {
             self.storage.pubsub.publish(topic, event);

@@ -8,10 +8,12 @@ pub mod delivery;
 pub mod machine;
 mod matter;
 pub mod plaintext;
+mod proxy;
 mod rows;
 mod server;
 
 pub use client::{Client, Method, Received, Refused};
 pub use matter::{Matter, new_case};
+pub use proxy::Proxy;
 pub use rows::{TestStorage, actor};
 pub use server::{Home, Server};

@@ -194,7 +194,7 @@ async fn catch_up(socket: &mut Socket, watched: &mut Watched, id: MessageId, aft
         Err(error) => return socket.refuse(code_of(&error)).await,
     };
     watched.last.insert(id, after);
-    for event in socket.state().storage.pubsub.replay(id, after) {
+    for event in socket.state().storage.pubsub.replay(id, after).await {
         say(socket, watched, &event).await?;
     }
     if let Some(step) = end_of(message) {
@@ -226,7 +226,9 @@ const ENDED: u64 = u64::MAX;
 async fn say(socket: &mut Socket, watched: &mut Watched, event: &ChatEvent) -> Result<(), Closed> {
     let last = watched.last.entry(event.message).or_insert(0);
     let ends = matches!(event.step, ChatStep::Finished { .. } | ChatStep::Failed { .. } | ChatStep::Cancelled);
-    if *last == ENDED || (event.seq <= *last && !ends) {
+    // What follows on lost words would be shown in the wrong place; the end brings the whole answer.
+    let follows_a_gap = matches!(event.step, ChatStep::Delta { .. }) && event.seq > last.saturating_add(1);
+    if *last == ENDED || (event.seq <= *last && !ends) || follows_a_gap {
         return Ok(());
     }
     *last = if ends { ENDED } else { event.seq };

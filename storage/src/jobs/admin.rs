@@ -175,7 +175,7 @@ pub async fn retry(tx: &mut Tx, id: JobId) -> Result<JobRow> {
     }
     tx.audit(Audit::JobRetried { job: id }).await?;
     if let Some(queue) = Queue::parse(&job.queue) {
-        tx.ring(queue);
+        tx.ring(queue, Some(id));
     }
     find(tx, id).await
 }
@@ -231,7 +231,7 @@ pub async fn set_paused(tx: &mut Tx, queue: Queue, paused: bool) -> Result<()> {
         "insert into queues (name, paused) values ($1, $2) on conflict (name) do update set paused = excluded.paused")
         .bind(queue.name()).bind(paused).execute(c).await.map(drop))?;
     tx.audit(Audit::QueuePaused { queue, paused }).await?;
-    tx.ring(queue);
+    tx.ring(queue, None);
     Ok(())
 }
 

@@ -61,16 +61,19 @@ impl Tx {
         let payload = serde_json::to_value(job)?;
         // The update that changes nothing keeps the job that waits from being claimed before this transaction is visible:
         // it would run without seeing what it was asked to run for.
-        change!(self, c => sqlx::query(
+        let id: Uuid = change!(self, c => sqlx::query_scalar(
             "insert into jobs (id, kind, queue, lane, document_id, payload, state, priority, max_attempts, run_at, unique_key,
              request_id, on_behalf, created_at) values ($1,$2,$3,$4,$5,$6,'ready',$7,$8,$9,$10,$11,$12,$13)
-             on conflict (unique_key) where state = 'ready' do update set kind = excluded.kind")
+             on conflict (unique_key) where state = 'ready' do update set kind = excluded.kind returning id")
             .bind(JobId::new().uuid()).bind(J::KIND).bind(J::QUEUE.name())
             .bind(job.case().map_or(Uuid::nil(), CaseId::uuid)).bind(job.document().map(DocumentId::uuid))
             .bind(sqlx::types::Json(&payload)).bind(i64::from(J::POLICY.priority)).bind(i64::from(J::POLICY.max_attempts))
             .bind(at.unwrap_or(now).0).bind(job.unique_key()).bind(request).bind(on_behalf.map(UserId::uuid)).bind(now.0)
-            .execute(c).await.map(drop))?;
-        self.ring(J::QUEUE);
+            .fetch_one(c).await)?;
+        // What is due later is found by looking.
+        if at.is_none_or(|at| at <= now) {
+            self.ring(J::QUEUE, Some(JobId(id)));
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use domain::{
     actor::Actor,
     clock::Timestamp,
     ids::{BatchId, JobId},
-    jobs::Job,
+    jobs::{Job, Queue},
 };
 use uuid::Uuid;
 
@@ -79,11 +79,13 @@ pub(super) async fn finish(tx: &mut Tx, held: &Held, state: &str, error: Option<
     if moved != 1 {
         return Err(Error::LeaseLost);
     }
-    let waiting: Option<String> = query!(tx, c => sqlx::query_scalar(
-        "select w.queue from jobs w join jobs j on j.unique_key = w.unique_key where j.id = $1 and w.state = 'ready'")
+    let waiting: Option<(Uuid, String)> = query!(tx, c => sqlx::query_as(
+        "select w.id, w.queue from jobs w join jobs j on j.unique_key = w.unique_key where j.id = $1 and w.state = 'ready'")
         .bind(held.id.uuid()).fetch_optional(c).await)?;
-    if let Some(queue) = waiting.as_deref().and_then(domain::jobs::Queue::parse) {
-        tx.ring(queue);
+    if let Some((id, queue)) = waiting
+        && let Some(queue) = Queue::parse(&queue)
+    {
+        tx.ring(queue, Some(JobId(id)));
     }
     Ok(())
 }

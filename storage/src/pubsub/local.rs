@@ -27,14 +27,14 @@ pub struct LocalPubSub {
 
 #[derive(Debug, Default)]
 struct State {
-    topics: HashMap<Topic, broadcast::Sender<Event>>,
+    topics: HashMap<Topic, broadcast::Sender<Heard>>,
     replays: VecDeque<(MessageId, VecDeque<ChatEvent>)>,
 }
 
 /// A listener on one topic.
 #[derive(Debug)]
 pub struct Subscription {
-    receiver: broadcast::Receiver<Event>,
+    receiver: broadcast::Receiver<Heard>,
 }
 
 /// What a listener hears.
@@ -50,7 +50,7 @@ impl Subscription {
     /// The next event; `None` when the process is stopping.
     pub async fn next(&mut self) -> Option<Heard> {
         match self.receiver.recv().await {
-            Ok(event) => Some(Heard::Event(event)),
+            Ok(heard) => Some(heard),
             Err(broadcast::error::RecvError::Lagged(_)) => Some(Heard::Missed),
             Err(broadcast::error::RecvError::Closed) => None,
         }
@@ -67,10 +67,23 @@ impl LocalPubSub {
         if let Event::Chat(chat) = &event {
             state.keep(chat);
         }
-        let Some(sender) = state.topics.get(&topic) else { return };
-        if sender.send(event).is_err() {
-            state.topics.remove(&topic);
-        }
+        state.send(topic, Heard::Event(event));
+    }
+
+    /// Passes on what another process published: to listeners only, since replays of it are kept elsewhere.
+    pub(super) fn deliver(&self, topic: Topic, event: Event) {
+        self.state().send(topic, Heard::Event(event));
+    }
+
+    /// True when somebody listens on `topic`.
+    pub(super) fn has_listeners(&self, topic: Topic) -> bool {
+        self.state().topics.get(&topic).is_some_and(|sender| sender.receiver_count() > 0)
+    }
+
+    /// Tells every listener that events may have been missed.
+    pub(super) fn miss(&self) {
+        let mut state = self.state();
+        state.topics.retain(|_, sender| sender.send(Heard::Missed).is_ok());
     }
 
     pub(super) fn subscribe(&self, topic: Topic) -> Subscription {
@@ -88,6 +101,13 @@ impl LocalPubSub {
 }
 
 impl State {
+    fn send(&mut self, topic: Topic, heard: Heard) {
+        let Some(sender) = self.topics.get(&topic) else { return };
+        if sender.send(heard).is_err() {
+            self.topics.remove(&topic);
+        }
+    }
+
     fn keep(&mut self, event: &ChatEvent) {
         if !self.replays.iter().any(|(id, _)| *id == event.message) {
             if self.replays.len() >= MESSAGES {

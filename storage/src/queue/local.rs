@@ -18,6 +18,11 @@ impl LocalBell {
 
     pub(super) async fn wait(&self, queue: Queue, patience: Duration) {
         // Running out of patience is as good a reason to look as a ring.
-        let _ = tokio::time::timeout(patience, self.bells[queue as usize].notified()).await;
+        let _ = tokio::time::timeout(patience, self.rung(queue)).await;
+    }
+
+    /// Returns when the bell rings. Dropping the future loses no ring.
+    pub(super) async fn rung(&self, queue: Queue) {
+        self.bells[queue as usize].notified().await;
     }
 }

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_wrap, reason = "tests")]
 
 mod auth;
+mod bell;
 mod chat;
 mod documents;
 mod jobs;
 mod leases;
+mod live;
 mod objects;
 mod passwords;
 mod rows;

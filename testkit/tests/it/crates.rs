@@ -70,9 +70,11 @@ const WALLS: [(&str, &[&str]); 43] = [
 ];
 
 /// Dependency, as code names it → the only folder of its room that may name it.
-const INNER_WALLS: [(&str, &str); 4] = [
+const INNER_WALLS: [(&str, &str); 6] = [
     ("apalis", "workers/src/runner/"),
     ("aws_lc_rs", "storage/src/vault/"),
+    ("lapin", "storage/src/queue/"),
+    ("redis", "storage/src/pubsub/"),
     ("landlock", "pipeline/src/sandbox/"),
     ("seccompiler", "pipeline/src/sandbox/"),
 ];

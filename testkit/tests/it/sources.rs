@@ -16,7 +16,15 @@ const MACHINE_PATHS: [&str; 4] =
 /// How many of them tests may not name either; the others they may need as the names in a hostile archive.
 const NEVER: usize = 2;
 /// The constructors of backends, called where embedded or fleet is chosen and nowhere else.
-const BACKENDS: [&str; 5] = ["Db::sqlite(", "Db::postgres(", "Objects::disk(", "Bell::local(", "PubSub::local("];
+const BACKENDS: [&str; 7] = [
+    "Db::sqlite(",
+    "Db::postgres(",
+    "Objects::disk(",
+    "Bell::local(",
+    "Bell::amqp(",
+    "PubSub::local(",
+    "PubSub::redis(",
+];
 const CHOOSER: &str = "dia/src/compose.rs";
 /// Where the crash harness lists the fail points at which it kills.
 const KILLER: &str = "testkit/src/bin/dia-crash/lives.rs";

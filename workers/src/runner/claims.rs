@@ -58,6 +58,7 @@ impl Claims {
     pub(super) async fn run(self: Arc<Self>, out: mpsc::Sender<Claim>) {
         let shutdown = self.shutdown.clone();
         let slots = Arc::new(Semaphore::new(self.slots));
+        let mut bell = self.storage.bell.listen(self.queue, self.slots);
         let mut claimer = Claimer::new(self.storage.clone(), self.queue, self.worker.clone(), self.lease);
         while let Some(Ok(first)) = shutdown.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await {
             // While most slots are busy, a claim waits a moment for more of them: one transaction then starts many jobs.
@@ -70,12 +71,15 @@ impl Claims {
             }
             self.heart.beat_if_late().await;
             let most = u32::try_from(free.len()).unwrap_or(u32::MAX);
+            bell.claiming();
             let claimed = claimer.claim(most).await;
+            if claimed.is_ok() {
+                bell.claimed().await;
+            }
             let taken = match claimed {
                 Ok(claimed) if claimed.is_empty() => {
                     drop(free);
-                    let bell = self.storage.bell.wait(self.queue, self.poll);
-                    shutdown.run_until_cancelled(bell).await.is_some()
+                    shutdown.run_until_cancelled(bell.wait(self.poll)).await.is_some()
                 }
                 Ok(claimed) => self.hand_out(claimed, free, &slots, &out).await,
                 Err(error) => {

@@ -115,7 +115,7 @@ async fn an_answer_quotes_the_documents_where_they_say_it(test: TestStorage) {
             (1, &*document.details.name, document.database)
         );
     }
-    let events = matter.test.storage.pubsub.replay(message.id, 0);
+    let events = matter.test.storage.pubsub.replay(message.id, 0).await;
     let seqs: Vec<u64> = events.iter().map(|event| event.seq).collect();
     assert_eq!(seqs, (1..=u64::try_from(events.len()).unwrap()).collect::<Vec<_>>());
     assert_eq!(events[0].step, ChatStep::Started);
@@ -151,7 +151,7 @@ async fn access_is_asked_when_the_documents_are_read(test: TestStorage) {
     assert_eq!(message.state, MessageState::Failed);
     assert_eq!(message.body.failure.unwrap().code, "forbidden");
     assert_eq!((message.body.text.as_str(), message.body.answer), ("", None));
-    let said = matter.test.storage.pubsub.replay(message.id, 0);
+    let said = matter.test.storage.pubsub.replay(message.id, 0).await;
     assert!(
         said.iter().all(|event| !matches!(event.step, ChatStep::Delta { .. } | ChatStep::Finished { .. })),
         "{said:?}"
@@ -321,7 +321,7 @@ async fn when_the_model_fails_the_documents_answer() {
             "{name}: {answer:?}"
         );
         assert!((1..=most).contains(&endpoint.requests()), "{name}: {} requests", endpoint.requests());
-        let events = matter.test.storage.pubsub.replay(message.id, 0);
+        let events = matter.test.storage.pubsub.replay(message.id, 0).await;
         // What the model had said is forgotten by whoever watches.
         assert_eq!(events[0].step, ChatStep::Started, "{name}");
         assert_eq!(events.last().unwrap().step, ChatStep::Finished { answer }, "{name}");
@@ -344,7 +344,7 @@ async fn a_document_gives_no_instructions() {
     let answer = message.body.answer.unwrap();
     for live in ["https://", "](", "<img", "!["] {
         assert!(!answer.text.contains(live), "{answer:?}");
-        let deltas = matter.test.storage.pubsub.replay(message.id, 0);
+        let deltas = matter.test.storage.pubsub.replay(message.id, 0).await;
         for event in &deltas {
             assert!(!matches!(&event.step, ChatStep::Delta { text } if text.contains(live)), "{event:?}");
         }
