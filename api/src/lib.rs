@@ -20,7 +20,13 @@ mod serve;
 mod state;
 mod ws;
 
-pub use crate::{config::ApiConfig, error::Error, router::router, serve::serve, state::State};
+pub use crate::{
+    config::ApiConfig,
+    error::Error,
+    router::{process_router, router},
+    serve::serve,
+    state::State,
+};
 
 /// Result of a handler.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -13,8 +13,16 @@ use crate::{
 /// The whole door.
 pub fn router(state: State) -> Router {
     let (routes, document) = routes::all().split_for_parts();
+    layered(routes.merge(openapi::reference(document)), state)
+}
+
+/// What a process that only works queues answers: whether it lives, whether it is ready, and its figures.
+pub fn process_router(state: State) -> Router {
+    layered(routes::of_process().split_for_parts().0, state)
+}
+
+fn layered(routes: Router<State>, state: State) -> Router {
     routes
-        .merge(openapi::reference(document))
         .fallback(async || Error::not_found())
         .method_not_allowed_fallback(async || Error::from(Code::MethodNotAllowed))
         .layer(DefaultBodyLimit::max(state.config.max_body_bytes))

@@ -24,6 +24,25 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve the API and work the queues in one process.
     Serve,
+    /// Serve the API only; the queues are worked by `dia work`. Needs PostgreSQL.
+    Api,
+    /// Work the queues only, as one process of a fleet. Needs PostgreSQL.
+    Work {
+        /// The queues, separated by commas; what `workers.queues` says when absent.
+        #[arg(long, value_delimiter = ',')]
+        queues: Vec<String>,
+        /// Jobs of a queue at once, such as extract=4, separated by commas; what `[workers]` says for the others.
+        #[arg(long, value_delimiter = ',')]
+        concurrency: Vec<String>,
+    },
+    /// List the processes that work the queues.
+    Workers,
+    /// Say how many processes each queue should have, by its depth, its oldest job and how long its jobs take.
+    Autoscale {
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Bring the database schema up to date and stop.
     Migrate,
     /// Show or check the configuration.

@@ -83,6 +83,20 @@ pub(crate) fn lock(config: &Config) -> Result<File> {
     }
 }
 
+/// Refuses what the processes of a fleet cannot work with. Without RabbitMQ they can: they find jobs by looking.
+pub(crate) fn check_fleet(config: &Config) -> Result<()> {
+    if config.database.url.is_empty() {
+        bail!(
+            "several processes cannot share SQLite: set database.url to a PostgreSQL (and let all processes have the same keys and \
+             objects), or run `dia serve`, which is API and workers in one"
+        );
+    }
+    if config.live.url.is_empty() {
+        bail!("the processes of a fleet hear of each other's answers through Redis: set live.url");
+    }
+    Ok(())
+}
+
 /// Goes on at once with what a process that died left running, where it is certain that nobody runs anything: the rows are
 /// a file in the directory that `_lock` is held on, and only who holds it works the queues. On a PostgreSQL that others may
 /// share, what died is known by its silence: the leases run out.

@@ -15,6 +15,8 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::operator::AutoscaleConfig;
+
 /// The defaults, with every key documented.
 pub(crate) const DEFAULTS: &str = include_str!("../default.toml");
 
@@ -48,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) api: api::ApiConfig,
     /// The fleets.
     pub(crate) workers: workers::WorkersConfig,
+    /// How many workers there should be.
+    pub(crate) autoscale: AutoscaleConfig,
     /// Reading documents.
     pub(crate) pipeline: pipeline::Settings,
     /// The model that writes answers.
@@ -148,6 +152,7 @@ impl Config {
         })?;
         config.api.check().map_err(anyhow::Error::msg).context("in [api]")?;
         config.workers.check().map_err(anyhow::Error::msg).context("in [workers]")?;
+        config.autoscale.check().map_err(anyhow::Error::msg).context("in [autoscale]")?;
         config.llm.check().map_err(anyhow::Error::msg).context("in [llm]")?;
         if config.pipeline.pdfium_library.is_none() {
             config.pipeline.pdfium_library = variable("DIA_PDFIUM_LIBRARY").map(PathBuf::from);
@@ -206,6 +211,7 @@ mod tests {
         for (name, code) in [
             ("api", toml::Value::try_from(api::ApiConfig::default()).unwrap()),
             ("workers", toml::Value::try_from(workers::WorkersConfig::default()).unwrap()),
+            ("autoscale", toml::Value::try_from(AutoscaleConfig::default()).unwrap()),
             ("pipeline", toml::Value::try_from(pipeline::Settings::default()).unwrap()),
             ("llm", toml::Value::try_from(workers::LlmConfig::default()).unwrap()),
         ] {

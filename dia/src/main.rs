@@ -43,6 +43,12 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let config = cli.config.as_deref();
     match cli.command {
         Command::Serve => serve::run(config::Config::load(config)?).await,
+        Command::Api => serve::door(config::Config::load(config)?).await,
+        Command::Work { queues, concurrency } => {
+            serve::work(serve::chosen(config::Config::load(config)?, &queues, &concurrency)?).await
+        }
+        Command::Workers => operator::workers(config::Config::load(config)?).await,
+        Command::Autoscale { json } => operator::autoscale(config::Config::load(config)?, json).await,
         Command::Migrate => operator::migrate(config::Config::load(config)?).await,
         Command::Config(command) => operator::config(&command, config),
         Command::Jobs(command) => operator::jobs(command, config::Config::load(config)?).await,

@@ -1,12 +1,17 @@
-//! `dia serve`: API and workers in one process, from the first start on an empty machine to a clean stop.
+//! The processes: `dia serve` is the API and the workers in one, `dia api` and `dia work` are those of a fleet; from the first start on an
+//! empty machine to a clean stop.
+
+use std::{fs::File, io};
 
 use anyhow::{Context as _, Result};
+use domain::jobs::Queue;
 use index::BlockCache;
-use metrics_exporter_prometheus::PrometheusBuilder;
-use storage::known_files::KnownFiles;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use storage::{Storage, known_files::KnownFiles};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -18,47 +23,145 @@ use crate::{
     out,
 };
 
-/// Serves until SIGINT or SIGTERM; then takes no more requests or jobs, lets what runs end (or hands it back) and closes.
+/// `dia serve`: the door and the workers in one process, until SIGINT or SIGTERM; then takes no more requests or jobs, lets what
+/// runs end (or hands it back) and closes.
 pub(crate) async fn run(config: Config) -> Result<()> {
     start_logging(&config.log)?;
-    if let Some(point) = variable("DIA_FAILPOINT") {
-        storage::failpoint::arm(&point);
-    }
     let lock = compose::lock(&config)?;
-    let metrics = PrometheusBuilder::new().install_recorder().context("cannot start measuring")?;
-    let storage = compose::storage(&config).await?;
-    compose::succeed(&storage, &lock).await?;
-    let abandoned = storage.objects.clean_temporary().context("cannot clean the object store")?;
-    tracing::info!(abandoned, "removed unfinished objects of an earlier run");
-
-    let shutdown = stop_on_signal()?;
-    let listener = TcpListener::bind(&config.api.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", config.api.listen))?;
-    let address = listener.local_addr()?;
-    let code = storage::signup::ensure_setup_code(&storage).await.context("cannot make a setup code")?;
-
+    let process = Process::begin(config, Some(&lock)).await?;
     let cache = compose::cache();
-    let running = Workers::start(storage.clone(), work(&config, cache.clone())?, &config.workers, shutdown.clone());
-    let state = api::State::new(storage.clone(), config.api.clone(), cache, Some(metrics), shutdown.clone())?;
-    out::line(&format!("dia listens on http://{address}"));
-    out::line(&format!("the API's reference: http://{address}/api/v1/reference"));
-    if let Some(code) = code {
-        out::line(&format!("setup code: {code}"));
-        out::line("nobody has signed up yet; the first user needs this code, which works once");
-    }
-    let served = api::serve(listener, api::router(state), &config.api, shutdown.clone()).await;
+    let running = process.work(cache.clone())?;
+    let served = process.serve(cache).await;
     // Whatever ended the door, the workers stop too and hand back what they hold.
-    shutdown.cancel();
+    process.shutdown.cancel();
     running.await.context("the workers did not stop cleanly")?;
-    storage.db.close().await;
-    served.context("the API stopped")?;
-    out::line("stopped; nothing was lost");
-    Ok(())
+    process.end(served).await
+}
+
+/// `dia api`: the door alone, one process of a fleet.
+pub(crate) async fn door(config: Config) -> Result<()> {
+    start_logging(&config.log)?;
+    compose::check_fleet(&config)?;
+    let process = Process::begin(config, None).await?;
+    let served = process.serve(compose::cache()).await;
+    process.shutdown.cancel();
+    process.end(served).await
+}
+
+/// `dia work`: workers alone, one process of a fleet. While it drains it is alive and no longer ready.
+pub(crate) async fn work(config: Config) -> Result<()> {
+    start_logging(&config.log)?;
+    compose::check_fleet(&config)?;
+    let process = Process::begin(config, None).await?;
+    let cache = compose::cache();
+    let ended = CancellationToken::new();
+    let answering = process.answer(cache.clone(), ended.clone()).await?;
+    let running = process.work(cache)?;
+    let queues: Vec<&str> = process.config.workers.queues.iter().map(|queue| queue.name()).collect();
+    out::line(&format!("dia works on {}", queues.join(", ")));
+    let worked = running.await.context("the workers did not stop cleanly");
+    ended.cancel();
+    if let Some(answering) = answering {
+        answering.await.context("the answers on workers.listen did not stop cleanly")??;
+    }
+    process.end(worked).await
+}
+
+/// The configuration with what the command line says about queues.
+pub(crate) fn chosen(mut config: Config, queues: &[String], concurrency: &[String]) -> Result<Config> {
+    if !queues.is_empty() {
+        config.workers.queues = queues.iter().map(|name| queue_named(name)).collect::<Result<_>>()?;
+    }
+    for said in concurrency {
+        let (name, slots) = said.split_once('=').context("--concurrency looks like extract=4,ocr=2")?;
+        let slots = slots.parse().ok().filter(|slots| *slots > 0);
+        let slots = slots.with_context(|| format!("`{said}` does not say how many jobs at once"))?;
+        config.workers.set_concurrency(queue_named(name)?, slots);
+    }
+    Ok(config)
+}
+
+fn queue_named(name: &str) -> Result<Queue> {
+    let known = || Queue::ALL.map(Queue::name).join(", ");
+    Queue::parse(name.trim()).with_context(|| format!("`{name}` is not a queue; there are {}", known()))
+}
+
+/// What every kind of process has.
+struct Process {
+    config: Config,
+    storage: Storage,
+    metrics: PrometheusHandle,
+    /// Cancelled by SIGINT or SIGTERM.
+    shutdown: CancellationToken,
+}
+
+impl Process {
+    /// Opens what is durable. Who holds the `lock` of the data directory goes on with what a process that died left.
+    async fn begin(config: Config, lock: Option<&File>) -> Result<Self> {
+        if let Some(point) = variable("DIA_FAILPOINT") {
+            storage::failpoint::arm(&point);
+        }
+        let metrics = PrometheusBuilder::new().install_recorder().context("cannot start measuring")?;
+        let storage = compose::storage(&config).await?;
+        if let Some(lock) = lock {
+            compose::succeed(&storage, lock).await?;
+        }
+        let abandoned = storage.objects.clean_temporary().context("cannot clean the object store")?;
+        tracing::info!(abandoned, "removed unfinished objects of an earlier run");
+        Ok(Self { config, storage, metrics, shutdown: stop_on_signal()? })
+    }
+
+    /// Works the queues until the shutdown.
+    fn work(&self, cache: BlockCache) -> Result<JoinHandle<()>> {
+        let context = work_context(&self.config, cache)?;
+        Ok(Workers::start(self.storage.clone(), context, &self.config.workers, self.shutdown.clone()))
+    }
+
+    fn state(&self, cache: BlockCache) -> Result<api::State> {
+        let (api, metrics) = (self.config.api.clone(), Some(self.metrics.clone()));
+        Ok(api::State::new(self.storage.clone(), api, cache, metrics, self.shutdown.clone())?)
+    }
+
+    /// Serves the API until the shutdown.
+    async fn serve(&self, cache: BlockCache) -> Result<()> {
+        let listener = listen(&self.config.api.listen).await?;
+        let address = listener.local_addr()?;
+        let code = storage::signup::ensure_setup_code(&self.storage).await.context("cannot make a setup code")?;
+        let router = api::router(self.state(cache)?);
+        out::line(&format!("dia listens on http://{address}"));
+        out::line(&format!("the API's reference: http://{address}/api/v1/reference"));
+        if let Some(code) = code {
+            out::line(&format!("setup code: {code}"));
+            out::line("nobody has signed up yet; the first user needs this code, which works once");
+        }
+        api::serve(listener, router, &self.config.api, self.shutdown.clone()).await.context("the API stopped")
+    }
+
+    /// Answers on `workers.listen`, if it is set, until `ended`.
+    async fn answer(&self, cache: BlockCache, ended: CancellationToken) -> Result<Option<JoinHandle<io::Result<()>>>> {
+        if self.config.workers.listen.is_empty() {
+            return Ok(None);
+        }
+        let listener = listen(&self.config.workers.listen).await?;
+        out::line(&format!("dia answers on http://{}", listener.local_addr()?));
+        let (router, config) = (api::process_router(self.state(cache)?), self.config.api.clone());
+        Ok(Some(tokio::spawn(async move { api::serve(listener, router, &config, ended).await })))
+    }
+
+    async fn end(self, outcome: Result<()>) -> Result<()> {
+        self.storage.db.close().await;
+        outcome?;
+        out::line("stopped; nothing was lost");
+        Ok(())
+    }
+}
+
+async fn listen(address: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
 /// What the jobs work with: documents are read by this same program in a child of its own.
-fn work(config: &Config, cache: BlockCache) -> Result<WorkContext> {
+fn work_context(config: &Config, cache: BlockCache) -> Result<WorkContext> {
     let program = std::env::current_exe().context("cannot find the program's own file")?;
     let reader = pipeline::Reader::new(config.pipeline.clone(), program, vec!["read-document".to_owned()]);
     let known_files = match config.workers.known_files.as_path() {
@@ -87,8 +190,8 @@ fn stop_on_signal() -> Result<CancellationToken> {
 fn start_logging(log: &Log) -> Result<()> {
     let filter =
         EnvFilter::try_new(&log.filter).context("log.filter is not a filter such as info or info,storage=debug")?;
-    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    let colours = io::IsTerminal::is_terminal(&io::stderr());
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr);
     match log.format {
         LogFormat::Text => lines.with_target(false).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),

@@ -32,6 +32,7 @@ pub mod system;
 mod tx;
 pub mod users;
 pub mod vault;
+pub mod workers;
 
 use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
+mod broker;
 mod client;
 pub mod delivery;
 pub mod machine;
@@ -12,8 +13,9 @@ mod proxy;
 mod rows;
 mod server;
 
+pub use broker::Broker;
 pub use client::{Client, Method, Received, Refused};
 pub use matter::{Matter, new_case};
 pub use proxy::Proxy;
-pub use rows::{TestStorage, actor};
+pub use rows::{Database, TestStorage, actor};
 pub use server::{Home, Server};

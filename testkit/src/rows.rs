@@ -21,8 +21,31 @@ pub struct TestStorage {
     /// The storage.
     pub storage: Storage,
     directory: TempDir,
-    /// The database's name on the server, when rows live there.
-    postgres: Option<String>,
+    /// The database on the server, when rows live there.
+    postgres: Option<Database>,
+}
+
+/// An empty database on the test machine's PostgreSQL, gone when this is dropped.
+#[derive(Debug)]
+pub struct Database {
+    name: String,
+}
+
+impl Database {
+    /// Makes one.
+    pub async fn new() -> Self {
+        let name = format!("dia_test_{}", domain::ids::fresh().simple());
+        let mut server = PgConnection::connect(&format!("{SERVER}/postgres")).await.unwrap();
+        statement(&mut server, &format!("create database {name}")).await;
+        // Tests ask whether commits are right, not whether this server's disk keeps them.
+        statement(&mut server, &format!("alter database {name} set synchronous_commit = off")).await;
+        Self { name }
+    }
+
+    /// How it is reached.
+    pub fn url(&self) -> String {
+        format!("{SERVER}/{}", self.name)
+    }
 }
 
 impl TestStorage {
@@ -35,13 +58,9 @@ impl TestStorage {
 
     /// Rows in a database of its own on the test machine's PostgreSQL.
     pub async fn postgres() -> Self {
-        let name = format!("dia_test_{}", domain::ids::fresh().simple());
-        let mut server = PgConnection::connect(&format!("{SERVER}/postgres")).await.unwrap();
-        statement(&mut server, &format!("create database {name}")).await;
-        // Tests ask whether commits are right, not whether this server's disk keeps them.
-        statement(&mut server, &format!("alter database {name} set synchronous_commit = off")).await;
-        let db = Db::postgres(&format!("{SERVER}/{name}"), 16).await.unwrap();
-        Self::with(db, TempDir::new().unwrap(), Some(name))
+        let database = Database::new().await;
+        let db = Db::postgres(&database.url(), 16).await.unwrap();
+        Self::with(db, TempDir::new().unwrap(), Some(database))
     }
 
     /// The same with a clock that stands at 2026-01-01 until the test moves it. PostgreSQL then uses it too.
@@ -51,7 +70,7 @@ impl TestStorage {
         self
     }
 
-    fn with(db: Db, directory: TempDir, postgres: Option<String>) -> Self {
+    fn with(db: Db, directory: TempDir, postgres: Option<Database>) -> Self {
         let storage = Storage {
             db,
             objects: Objects::disk(directory.path()).unwrap(),
@@ -99,8 +118,8 @@ impl TestStorage {
     /// One number asked of the rows behind storage's back, to prove what it claims: `select count(*) from …`.
     pub async fn number(&self, sql: &str) -> i64 {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
-        if let Some(name) = &self.postgres {
-            let mut c = PgConnection::connect(&format!("{SERVER}/{name}")).await.unwrap();
+        if let Some(database) = &self.postgres {
+            let mut c = PgConnection::connect(&database.url()).await.unwrap();
             sqlx::query_scalar(sql).fetch_one(&mut c).await.unwrap()
         } else {
             let path = self.directory.path().join("dia.sqlite");
@@ -121,10 +140,10 @@ async fn statement(connection: &mut PgConnection, sql: &str) {
     sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).execute(connection).await.unwrap();
 }
 
-impl Drop for TestStorage {
-    /// Drops the PostgreSQL database, whoever is still connected.
+impl Drop for Database {
+    /// Drops it, whoever is still connected.
     fn drop(&mut self) {
-        let Some(name) = self.postgres.take() else { return };
+        let name = std::mem::take(&mut self.name);
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkersConfig {
+    /// Where `dia work` answers `/health/live`, `/health/ready` and `/metrics`. Default empty: nowhere.
+    pub listen: String,
     /// The queues this process works on. Default all: `ingest`, `extract`, `ocr`, `index`, `relate`, `chat`,
     /// `maintenance`.
     pub queues: Vec<Queue>,
@@ -26,6 +28,9 @@ pub struct WorkersConfig {
     pub chat: usize,
     /// Housekeeping jobs run at once. Default 1.
     pub maintenance: usize,
+    /// Memory that must be left, in megabytes, of the machine and of the process's control group: no job is claimed while there is
+    /// less; 0 never waits. Default 256.
+    pub memory_floor_megabytes: u64,
     /// How long a silent process keeps its jobs, in seconds; then others take them over. Default 30.
     pub lease_seconds: u64,
     /// Longest time between two looks at a queue whose bell did not ring, in milliseconds. Default 1000.
@@ -70,6 +75,7 @@ pub struct WorkersConfig {
 impl Default for WorkersConfig {
     fn default() -> Self {
         Self {
+            listen: String::new(),
             queues: Queue::ALL.to_vec(),
             ingest: 2,
             extract: 0,
@@ -78,6 +84,7 @@ impl Default for WorkersConfig {
             relate: 1,
             chat: 4,
             maintenance: 1,
+            memory_floor_megabytes: 256,
             lease_seconds: 30,
             poll_milliseconds: 1_000,
             stop_seconds: 20,
@@ -113,6 +120,24 @@ impl WorkersConfig {
             Queue::Maintenance => self.maintenance,
         };
         wanted.max(1)
+    }
+
+    /// Sets how many jobs of `queue` run at once.
+    pub fn set_concurrency(&mut self, queue: Queue, slots: usize) {
+        *match queue {
+            Queue::Ingest => &mut self.ingest,
+            Queue::Extract => &mut self.extract,
+            Queue::Ocr => &mut self.ocr,
+            Queue::Index => &mut self.index,
+            Queue::Relate => &mut self.relate,
+            Queue::Chat => &mut self.chat,
+            Queue::Maintenance => &mut self.maintenance,
+        } = slots;
+    }
+
+    /// Bytes that must be left before a job is claimed.
+    pub fn memory_floor(&self) -> u64 {
+        self.memory_floor_megabytes << 20
     }
 
     /// How long a silent process keeps its jobs.
@@ -170,6 +195,16 @@ mod tests {
         }
         assert_eq!(none.concurrency(Queue::Extract), cores());
         assert_eq!(none.concurrency(Queue::Ocr), cores());
+    }
+
+    #[test]
+    fn slots_are_set_by_queue() {
+        for queue in Queue::ALL {
+            let mut config = WorkersConfig::default();
+            config.set_concurrency(queue, 97);
+            let set: Vec<Queue> = Queue::ALL.into_iter().filter(|q| config.concurrency(*q) == 97).collect();
+            assert_eq!(set, [queue]);
+        }
     }
 
     #[test]

@@ -24,11 +24,17 @@ pub mod sessions;
 pub mod upload_bodies;
 pub mod uploads;
 pub mod versions;
+pub mod workers;
 
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{State, openapi::Frame};
+
+/// What a process without a door still answers.
+pub(crate) fn of_process() -> OpenApiRouter<State> {
+    OpenApiRouter::new().merge(health::routes()).merge(metrics::routes())
+}
 
 /// Every route and its description.
 pub fn all() -> OpenApiRouter<State> {
@@ -51,10 +57,8 @@ pub fn all() -> OpenApiRouter<State> {
         .merge(sessions::routes())
         .merge(uploads::routes())
         .merge(versions::routes())
+        .merge(workers::routes())
         .merge(crate::ws::chat::routes())
         .merge(crate::ws::database_status::routes());
-    OpenApiRouter::with_openapi(Frame::openapi())
-        .merge(health::routes())
-        .merge(metrics::routes())
-        .nest("/api/v1", resources)
+    OpenApiRouter::with_openapi(Frame::openapi()).merge(of_process()).nest("/api/v1", resources)
 }

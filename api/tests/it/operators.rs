@@ -2,10 +2,13 @@
 
 use api::{ApiConfig, State};
 use axum::http::StatusCode;
-use domain::{actor::Actor, jobs::SweepJobs};
+use domain::{
+    actor::Actor,
+    jobs::{Queue, SweepJobs},
+};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
-use storage::Storage;
+use storage::{Storage, workers::Worker};
 use testkit::TestStorage;
 use tokio_util::sync::CancellationToken;
 
@@ -38,10 +41,28 @@ async fn jobs_are_for_administrators(test: TestStorage) {
         ("POST", &format!("{job}/retry")),
         ("POST", &format!("{job}/cancel")),
         ("GET", "/api/v1/queues"),
+        ("GET", "/api/v1/workers"),
     ] {
         door.knock(method, path).by(&ann).send().await.refused(403, "forbidden");
         door.knock(method, path).send().await.refused(401, "unauthenticated");
     }
+    assert_eq!(door.get("/api/v1/workers").by(&root).send().await.expect(200).json(), json!({ "items": [] }));
+    let queues = vec![storage::workers::QueueLoad::new(Queue::Ocr, 2, 1)];
+    let worker = Worker {
+        name: "w1".to_owned(),
+        host: "h".to_owned(),
+        version: "9".to_owned(),
+        queues,
+        is_stopping: false,
+        started_at: door.test.storage.clock.now(),
+        seen_at: door.test.storage.clock.now(),
+    };
+    storage::workers::beat(&door.test.storage, &worker).await.unwrap();
+    let told = door.get("/api/v1/workers").by(&root).send().await.expect(200).json()["items"][0].clone();
+    assert_eq!(
+        (&told["name"], &told["queues"][0]),
+        (&json!("w1"), &json!({ "queue": "ocr", "slots": 2, "running": 1 }))
+    );
     assert_eq!(door.get(&job).by(&root).send().await.expect(200).text("/state"), "ready");
     door.knock("POST", &format!("{job}/retry")).by(&root).send().await.refused(409, "conflict");
     assert_eq!(

@@ -1,15 +1,19 @@
 //! The operator's commands: they work on the data directory itself, so they also work when the server is down.
 
+mod autoscale;
 mod jobs;
 mod known_files;
+mod workers;
 
 use std::path::Path;
 
 use anyhow::Result;
 use domain::{actor::Actor, ids};
 
+pub(crate) use autoscale::{AutoscaleConfig, autoscale};
 pub(crate) use jobs::{jobs, queues};
 pub(crate) use known_files::known_files;
+pub(crate) use workers::workers;
 
 use crate::{
     cli::ConfigCommand,

@@ -30,7 +30,7 @@ fn address(home: &Path) -> String {
 }
 
 /// The binary with nothing of the machine's own environment that dia would read.
-fn dia(home: &Path) -> Command {
+pub(crate) fn dia(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dia"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("DIA_") || name.starts_with("XDG_")) {
         command.env_remove(name);
@@ -60,8 +60,13 @@ impl Server {
 
     /// The same with somewhere for what it logs.
     pub(crate) fn start_saying(home: TempDir, variables: &[(&str, &str)], log: impl Into<Stdio>) -> Self {
+        Self::start_as("serve", home, variables, log)
+    }
+
+    /// The same as another kind of process with a door: `serve` or `api`.
+    pub(crate) fn start_as(kind: &str, home: TempDir, variables: &[(&str, &str)], log: impl Into<Stdio>) -> Self {
         let mut serve = dia(home.path());
-        serve.arg("serve").envs(variables.iter().copied());
+        serve.arg(kind).envs(variables.iter().copied());
         let mut child = serve.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut server = Self { child, home, url: String::new(), code: None };

@@ -12,7 +12,9 @@ use domain::{
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use admin::{JobFilter, JobRow, QueueStats, cancel, counts, find, forget_old, list, retry, set_paused};
+pub use admin::{
+    JobFilter, JobRow, QueueStats, cancel, counts, find, forget_old, list, retry, service_times, set_paused,
+};
 pub(crate) use claim::reclaim_all;
 pub use claim::{Claimer, Lane};
 pub use settle::{Heartbeat, again, cancel_for_batch, done, extend, hand_over, release};

@@ -8,81 +8,20 @@ use domain::{
     ids::{self, CaseId, DocumentId, JobId},
     jobs::{IngestDocument, Queue},
 };
-use lapin::{
-    BasicProperties, Channel, Connection, ConnectionProperties,
-    options::{BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions},
-    types::FieldTable,
-};
 use storage::{
     jobs::Claimer,
     queue::{AmqpError, AmqpSettings, Bell, Listener},
 };
-use testkit::{Proxy, TestStorage};
+use testkit::{Broker, Proxy, TestStorage};
 
-/// The RabbitMQ of the test machine.
-const SERVER: &str = "127.0.0.1:5672";
 /// Longer than anything here takes, and shorter than anybody's patience.
 const LONG: Duration = Duration::from_secs(20);
 const LEASE: Duration = Duration::from_secs(30);
 
-/// Queues of one test, deleted when it ends well.
-struct Broker {
-    prefix: String,
-    channel: Channel,
-    connection: Connection,
-}
-
-impl Broker {
-    async fn new() -> Self {
-        let url = format!("amqp://guest:guest@{SERVER}/%2f");
-        let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
-        let channel = connection.create_channel().await.unwrap();
-        Self { prefix: format!("dia-test-{}", ids::fresh().simple()), channel, connection }
-    }
-
-    /// A bell as another process would have it.
-    fn bell(&self, server: &str) -> Bell {
-        let url = format!("amqp://guest:guest@{server}/%2f");
-        Bell::amqp(&AmqpSettings { url, prefix: self.prefix.clone() }).unwrap()
-    }
-
-    fn name(&self, queue: &str) -> String {
-        format!("{}.{queue}", self.prefix)
-    }
-
-    /// Messages that wait to be delivered; `None` when there is no such queue.
-    async fn depth(&self, queue: &str) -> Option<u32> {
-        let channel = self.connection.create_channel().await.unwrap();
-        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let name = self.name(queue);
-        let declared = channel.queue_declare(name.into(), passive, FieldTable::default()).await;
-        declared.ok().map(|queue| queue.message_count())
-    }
-
-    async fn until_depth(&self, queue: &str, depth: u32) {
-        let begun = Instant::now();
-        while self.depth(queue).await != Some(depth) {
-            assert!(begun.elapsed() < LONG, "{queue} holds {:?} messages, not {depth}", self.depth(queue).await);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    async fn publish(&self, queue: &str, body: &[u8]) {
-        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
-        self.channel.basic_publish("".into(), self.name(queue).into(), options, body, properties).await.unwrap();
-    }
-
-    async fn delete(&self, queue: &str) {
-        self.channel.queue_delete(self.name(queue).into(), QueueDeleteOptions::default()).await.unwrap();
-    }
-
-    async fn end(self) {
-        for queue in ["ingest", "chat", "dead"] {
-            self.delete(queue).await;
-        }
-        let options = lapin::options::ExchangeDeleteOptions::default();
-        self.channel.exchange_delete(self.name("dead").into(), options).await.unwrap();
-    }
+/// A bell as another process would have it, which reaches RabbitMQ at `server`.
+fn bell(broker: &Broker, server: &str) -> Bell {
+    let url = format!("amqp://guest:guest@{server}/%2f");
+    Bell::amqp(&AmqpSettings { url, prefix: broker.prefix.clone() }).unwrap()
 }
 
 /// Waits for a ring and answers it; false when none came in time.
@@ -135,8 +74,8 @@ async fn a_local_ring_before_the_wait_still_counts() {
 async fn a_commit_in_one_process_wakes_a_worker_in_another() {
     let broker = Broker::new().await;
     let mut test = TestStorage::postgres().await;
-    test.storage.bell = broker.bell(SERVER);
-    let other = broker.bell(SERVER);
+    test.storage.bell = bell(&broker, Broker::SERVER);
+    let other = bell(&broker, Broker::SERVER);
     let mut listener = other.listen(Queue::Ingest, 2);
     let mut tx = test.storage.begin(&Actor::system(ids::fresh())).await.unwrap();
     let job = IngestDocument { case: CaseId::new(), document: DocumentId::new() };
@@ -163,7 +102,7 @@ async fn a_commit_in_one_process_wakes_a_worker_in_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_message_is_a_job_id_and_nothing_else() {
     let broker = Broker::new().await;
-    let bell = broker.bell(SERVER);
+    let bell = bell(&broker, Broker::SERVER);
     let job = JobId::new();
     bell.ring(Queue::Ingest, &[job]);
     bell.ring(Queue::Chat, &[job]);
@@ -172,21 +111,18 @@ async fn a_message_is_a_job_id_and_nothing_else() {
         assert!(begun.elapsed() < LONG, "nothing was published");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let got = broker.channel.basic_get(broker.name("ingest").into(), lapin::options::BasicGetOptions { no_ack: true });
-    let message = got.await.unwrap().unwrap().delivery;
-    assert_eq!(message.data, job.uuid().to_string().as_bytes());
+    let (body, headers, properties) = broker.get("ingest").await.unwrap();
+    assert_eq!(body, job.uuid().to_string().as_bytes());
     // RabbitMQ counts deliveries in a header; it tells nothing else, and neither do we.
-    let headers = message.properties.headers().clone().unwrap_or_default();
-    assert!(headers.inner().keys().all(|name| name.as_str() == "x-delivery-count"), "{headers:?}");
-    let said = message.properties.with_headers(FieldTable::default());
-    assert_eq!(said, BasicProperties::default().with_delivery_mode(2).with_headers(FieldTable::default()));
+    assert!(headers.iter().all(|name| name == "x-delivery-count"), "{headers:?}");
+    assert_eq!(properties, "persistent");
     broker.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_a_dying_worker_heard_is_heard_by_another() {
     let broker = Broker::new().await;
-    let (dying, other) = (broker.bell(SERVER), broker.bell(SERVER));
+    let (dying, other) = (bell(&broker, Broker::SERVER), bell(&broker, Broker::SERVER));
     let mut chat = other.listen(Queue::Chat, 1);
     rings_through(&other, Queue::Chat, &mut chat).await;
     let mut first = dying.listen(Queue::Ingest, 1);
@@ -208,7 +144,7 @@ async fn what_a_dying_worker_heard_is_heard_by_another() {
 async fn doubled_and_senseless_messages_do_no_harm() {
     let broker = Broker::new().await;
     let mut test = TestStorage::postgres().await;
-    test.storage.bell = broker.bell(SERVER);
+    test.storage.bell = bell(&broker, Broker::SERVER);
     let mut listener = test.storage.bell.listen(Queue::Ingest, 1);
     let mut chat = test.storage.bell.listen(Queue::Chat, 1);
     rings_through(&test.storage.bell, Queue::Ingest, &mut listener).await;
@@ -243,9 +179,9 @@ async fn doubled_and_senseless_messages_do_no_harm() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_rabbitmq_the_bell_rings_at_home_and_recovers_by_itself() {
     let broker = Broker::new().await;
-    let proxy = Proxy::before(SERVER).await.unwrap();
-    let near = broker.bell(&proxy.address.to_string());
-    let far = broker.bell(SERVER);
+    let proxy = Proxy::before(Broker::SERVER).await.unwrap();
+    let near = bell(&broker, &proxy.address.to_string());
+    let far = bell(&broker, Broker::SERVER);
     let (mut at_home, mut away) = (near.listen(Queue::Ingest, 1), far.listen(Queue::Ingest, 1));
     rings_through(&far, Queue::Ingest, &mut away).await;
     drop(away);
@@ -276,7 +212,7 @@ async fn without_rabbitmq_the_bell_rings_at_home_and_recovers_by_itself() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn deleted_queues_are_made_again() {
     let broker = Broker::new().await;
-    let bell = broker.bell(SERVER);
+    let bell = bell(&broker, Broker::SERVER);
     let (mut listener, mut chat) = (bell.listen(Queue::Ingest, 1), bell.listen(Queue::Chat, 1));
     rings_through(&bell, Queue::Ingest, &mut listener).await;
     rings_through(&bell, Queue::Chat, &mut chat).await;
@@ -295,8 +231,8 @@ async fn deleted_queues_are_made_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_burst_wakes_everybody() {
     let broker = Broker::new().await;
-    let ringing = broker.bell(SERVER);
-    let others: Vec<Bell> = (0..3).map(|_| broker.bell(SERVER)).collect();
+    let ringing = bell(&broker, Broker::SERVER);
+    let others: Vec<Bell> = (0..3).map(|_| bell(&broker, Broker::SERVER)).collect();
     let mut listeners: Vec<Listener> = others.iter().map(|bell| bell.listen(Queue::Ingest, 2)).collect();
     let begun = Instant::now();
     for (at, listener) in listeners.iter_mut().enumerate() {
@@ -323,12 +259,13 @@ async fn a_burst_wakes_everybody() {
 
 #[tokio::test]
 async fn settings_that_cannot_work_are_named_without_the_password() {
-    let bell = |url: &str, prefix: &str| Bell::amqp(&AmqpSettings { url: url.to_owned(), prefix: prefix.to_owned() });
-    let wrong = bell("http://user:secret@host", "dia").unwrap_err();
+    let settings =
+        |url: &str, prefix: &str| Bell::amqp(&AmqpSettings { url: url.to_owned(), prefix: prefix.to_owned() });
+    let wrong = settings("http://user:secret@host", "dia").unwrap_err();
     assert_eq!(wrong, AmqpError::Url);
     assert!(!wrong.to_string().contains("secret"));
     for prefix in ["", "a b", "a*", "ü", &"x".repeat(65)] {
-        assert_eq!(bell("amqp://host", prefix).unwrap_err(), AmqpError::Prefix, "{prefix}");
+        assert_eq!(settings("amqp://host", prefix).unwrap_err(), AmqpError::Prefix, "{prefix}");
     }
     let settings = AmqpSettings { url: "amqp://user:secret@host".to_owned(), prefix: "dia".to_owned() };
     assert!(!format!("{settings:?}").contains("secret"));

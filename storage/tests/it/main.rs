@@ -15,3 +15,4 @@ mod rows;
 mod succession;
 mod vault;
 mod versions;
+mod workers;

@@ -22,10 +22,10 @@ const ARROWS: [(&str, &[&str]); 8] = [
 const TEST_ARROWS: [(&str, &str); 1] = [("index", "pipeline")];
 
 /// Dependency → rooms whose own code may use it (tests and examples may use what they measure or make files with).
-/// `testkit` looks at rows from outside, to prove what the rooms claim.
+/// `testkit` looks at rows and queues from outside, to prove what the rooms claim.
 const WALLS: [(&str, &[&str]); 43] = [
     ("sqlx", &["storage", "testkit"]),
-    ("lapin", &["storage"]),
+    ("lapin", &["storage", "testkit"]),
     ("redis", &["storage"]),
     ("aws-sdk-s3", &["storage"]),
     ("object_store", &["storage"]),

@@ -16,8 +16,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    admission::Admission,
     handler::{Registry, Run, Work},
     heart::Heart,
+    load::{Load, Running},
     settle,
 };
 
@@ -36,6 +38,7 @@ pub(super) struct Claim {
     /// When it was claimed.
     pub(super) started: Instant,
     _slot: OwnedSemaphorePermit,
+    _running: Running,
 }
 
 pub(super) struct Claims {
@@ -44,6 +47,8 @@ pub(super) struct Claims {
     pub(super) heart: Arc<Heart>,
     pub(super) queue: Queue,
     pub(super) worker: String,
+    pub(super) load: Arc<Load>,
+    pub(super) admission: Arc<Admission>,
     pub(super) slots: usize,
     pub(super) lease: Duration,
     pub(super) poll: Duration,
@@ -68,6 +73,9 @@ impl Claims {
             let mut free = vec![first];
             while let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
                 free.push(slot);
+            }
+            if !self.admission.room(&shutdown).await {
+                break;
             }
             self.heart.beat_if_late().await;
             let most = u32::try_from(free.len()).unwrap_or(u32::MAX);
@@ -151,7 +159,7 @@ impl Claims {
         let stop = self.abort.child_token();
         self.heart.keep(&held, stop.clone());
         let run = Run::new(self.storage.clone(), held, stop.child_token());
-        let claim = Claim { work, run, stop, started: Instant::now(), _slot: slot };
+        let claim = Claim { work, run, stop, started: Instant::now(), _slot: slot, _running: self.load.begin() };
         let Err(refused) = out.send(claim).await else { return true };
         self.heart.drop_job(&refused.0.run.held);
         self.release(std::slice::from_ref(&refused.0.run.held)).await;

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use domain::outcome::DocumentState;
+use domain::{jobs::Queue, outcome::DocumentState};
 use metrics::{counter, histogram};
 
 /// A run ended.
-pub(super) fn ended(kind: &'static str, outcome: &'static str, took: Duration) {
-    counter!("dia_jobs_total", "kind" => kind, "outcome" => outcome).increment(1);
-    histogram!("dia_job_duration_seconds", "kind" => kind, "outcome" => outcome).record(took.as_secs_f64());
+pub(super) fn ended(queue: Queue, kind: &'static str, outcome: &'static str, took: Duration) {
+    let queue = queue.name();
+    counter!("dia_jobs_total", "queue" => queue, "kind" => kind, "outcome" => outcome).increment(1);
+    histogram!("dia_job_duration_seconds", "queue" => queue, "kind" => kind, "outcome" => outcome)
+        .record(took.as_secs_f64());
 }
 
 /// Documents of `bytes` together reached `state`.

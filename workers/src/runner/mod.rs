@@ -1,12 +1,15 @@
 //! Claim, run, retry, dead-letter. apalis lives here and nowhere else: it drives each queue's worker, catches panics,
 //! traces runs and stops gracefully; the truth is in `storage::jobs`.
 
+mod admission;
 mod backend;
 mod claims;
 mod error;
 mod handler;
 mod heart;
+mod load;
 pub(crate) mod measure;
+mod memory;
 mod settle;
 
 use std::{any::Any, sync::Arc, time::Duration};
@@ -29,9 +32,11 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Level, Span};
 
 use self::{
+    admission::Admission,
     backend::JobBackend,
     claims::{Claim, Claims},
     heart::Heart,
+    load::Load,
     settle::Settle,
 };
 pub use self::{
@@ -56,14 +61,19 @@ pub fn start(
         let worker = format!("{}-{}", std::process::id(), ids::fresh().simple());
         let heart = Arc::new(Heart::new(storage.clone(), config.lease()));
         let (abort, heart_ends) = (CancellationToken::new(), CancellationToken::new());
-        let mut queues = JoinSet::new();
+        let admission = Arc::new(Admission::new(config.memory_floor()));
+        let (mut queues, mut loads) = (JoinSet::new(), Vec::new());
         for queue in config.queues.iter().copied() {
+            let load = Load::new(queue, config.concurrency(queue));
+            loads.push(Arc::clone(&load));
             let claims = Claims {
                 storage: storage.clone(),
                 registry: Arc::clone(&registry),
                 heart: Arc::clone(&heart),
                 queue,
                 worker: worker.clone(),
+                load,
+                admission: Arc::clone(&admission),
                 slots: config.concurrency(queue),
                 lease: config.lease(),
                 poll: config.poll(),
@@ -76,6 +86,8 @@ pub fn start(
             let (heart, end) = (Arc::clone(&heart), heart_ends.clone());
             async move { heart.run(end).await }
         }));
+        let telling = load::tell(storage, worker, loads, shutdown.clone(), heart_ends.clone());
+        let telling = AbortOnDropHandle::new(tokio::spawn(telling));
         shutdown.cancelled().await;
         let all_ended = async { while queues.join_next().await.is_some() {} };
         tokio::pin!(all_ended);
@@ -84,7 +96,7 @@ pub fn start(
             all_ended.await;
         }
         heart_ends.cancel();
-        let _ended = beats.await;
+        let _ended = tokio::join!(beats, telling);
     })
 }
 
@@ -108,7 +120,8 @@ async fn work(claims: Claims) {
 /// that it may be spawned.
 fn apalis_worker(claims: &Claims, receiver: mpsc::Receiver<Claim>) -> BoxFuture<'static, Result<(), WorkerError>> {
     let (storage, heart, shutdown) = (claims.storage.clone(), Arc::clone(&claims.heart), claims.shutdown.clone());
-    let settle = Settle { storage: storage.clone(), heart: Arc::clone(&heart), shutdown: shutdown.clone() };
+    let settle =
+        Settle { storage: storage.clone(), queue: claims.queue, heart: Arc::clone(&heart), shutdown: shutdown.clone() };
     let backend = JobBackend { claims: receiver, storage, heart, settle, closing: None };
     let traces = TraceLayer::new()
         .make_span_with(|task: &Task<Arc<Claim>>| span(task))

@@ -5,6 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use apalis::prelude::BoxDynError;
 use apalis_core::{task::ExecutionContext, worker::ext::ack::Acknowledge};
+use domain::jobs::Queue;
 use futures::{FutureExt as _, future::BoxFuture};
 use rand::RngExt as _;
 use storage::{
@@ -30,6 +31,7 @@ const TRIES: u32 = 30;
 #[derive(Clone)]
 pub(super) struct Settle {
     pub(super) storage: Storage,
+    pub(super) queue: Queue,
     pub(super) heart: Arc<Heart>,
     pub(super) shutdown: CancellationToken,
 }
@@ -79,7 +81,7 @@ impl Settle {
         };
         self.write(claim, &verdict).await;
         self.heart.drop_job(held);
-        measure::ended(claim.work.kind(), outcome, claim.started.elapsed());
+        measure::ended(self.queue, claim.work.kind(), outcome, claim.started.elapsed());
     }
 
     async fn verdict(&self, claim: &Claim, ended: Result<(), JobError>) -> Verdict {

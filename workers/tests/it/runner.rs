@@ -26,10 +26,32 @@ both!(
     a_unique_job_never_runs_beside_itself,
     a_small_case_is_not_starved,
     a_graceful_stop_hands_back_what_does_not_end,
+    a_process_tells_what_it_works_on_until_it_stops,
 );
 
 async fn count(test: &TestStorage, condition: &str) -> i64 {
     test.number(&format!("select count(*) from jobs where {condition}")).await
+}
+
+async fn a_process_tells_what_it_works_on_until_it_stops(test: TestStorage) {
+    enqueue(&test.storage, &[probe(1, Act::UntilTold)]).await;
+    let config = WorkersConfig { ingest: 3, stop_seconds: 2, ..quick() };
+    let workers = Running::start(&test.storage, &config);
+    let administrator = test.administrator().await;
+    let told = async || {
+        let mut tx = test.storage.read(&administrator).await.unwrap();
+        storage::workers::list(&mut tx).await.unwrap()
+    };
+    until("it says that it runs a job", async || {
+        told().await.iter().any(|worker| (worker.queues[0].slots, worker.queues[0].running) == (3, 1))
+    })
+    .await;
+    let holder = "select count(*) from jobs j join workers w on w.name = j.worker where j.state = 'running'";
+    assert_eq!(test.number(holder).await, 1, "the job's row names the process");
+    workers.shutdown.cancel();
+    until("it says that it stops", async || told().await.iter().any(|worker| worker.is_stopping)).await;
+    workers.stop().await;
+    assert_eq!(told().await, []);
 }
 
 async fn every_way_to_end(test: TestStorage) {
