@@ -87,7 +87,9 @@ formats! {
     /// Outlook store.
     Pst = "pst", "application/vnd.ms-outlook-pst", ["pst", "ost"];
     /// ZIP archive.
-    Zip = "zip", "application/zip", ["zip", "jar", "pages", "numbers", "key"];
+    Zip = "zip", "application/zip", ["zip", "jar"];
+    /// Pages, Numbers and Keynote.
+    Iwork = "iwork", "application/vnd.apple.iwork", ["pages", "numbers", "key"];
     /// Electronic book.
     Epub = "epub", "application/epub+zip", ["epub"];
     /// Tape archive.

@@ -11,6 +11,7 @@ pub(crate) mod html;
 mod ics;
 mod image;
 mod imported;
+mod iwork;
 mod json;
 mod listing;
 mod markup;
@@ -85,6 +86,7 @@ pub(crate) fn document(
         Format::Xlsx | Format::Xlsb | Format::Xls => sheet::read(bytes, format, &mut composer)?,
         Format::Ods => ods::read(bytes, &mut composer)?,
         Format::Odt | Format::Odp => odf::read(bytes, &mut composer)?,
+        Format::Iwork => iwork::read(bytes, engines, keys, &mut composer, &mut scans)?,
         Format::Rtf => rtf::read(&bytes, &mut composer)?,
         Format::Epub => epub::read(bytes, &mut composer)?,
         Format::Html => html::read(&bytes, &mut composer),

@@ -1,4 +1,4 @@
-//! What kind of ZIP: Office packages, `OpenDocument`, books, or a plain archive, by the names of its entries.
+//! What kind of ZIP: Office packages, `OpenDocument`, iWork's documents, books, or a plain archive, by the names of its entries.
 
 use std::io::{Cursor, Read};
 
@@ -12,6 +12,7 @@ use crate::format::Format;
 pub(super) fn identify(head: &[u8]) -> Format {
     let mut is_package = false;
     let mut kind = None;
+    let mut apple = Apple::default();
     let mut rest = head;
     while let Some(entry) = next_entry(rest) {
         if entry.name == b"mimetype"
@@ -22,6 +23,9 @@ pub(super) fn identify(head: &[u8]) -> Format {
         is_package |= entry.name == b"[Content_Types].xml"
             || entry.name.starts_with(b"_rels/")
             || entry.name.starts_with(b"docProps/");
+        if apple.sees(entry.name) {
+            return Format::Iwork;
+        }
         kind = kind.or_else(|| by_part(entry.name));
         if is_package && let Some(format) = kind {
             return format;
@@ -62,6 +66,27 @@ fn by_part(name: &[u8]) -> Option<Format> {
         (b"ppt/", Format::Pptx),
     ];
     kinds.into_iter().find(|(part, _)| name.starts_with(part)).map(|(_, format)| format)
+}
+
+/// What tells a document of Pages, Numbers or Keynote: an archive of objects since 2013, before that an index beside the
+/// history of its versions or its preview.
+#[derive(Default)]
+struct Apple {
+    index: bool,
+    beside: bool,
+}
+
+impl Apple {
+    fn sees(&mut self, name: &[u8]) -> bool {
+        let begins = |start: &[u8]| name.starts_with(start);
+        if matches!(name, b"index.apxl" | b"index.apxl.gz") || begins(b"Index/") && name.ends_with(b".iwa") {
+            return true;
+        }
+        self.index |= matches!(name, b"index.xml" | b"Index.zip");
+        self.beside |=
+            name == b"buildVersionHistory.plist" || begins(b"QuickLook/") || begins(b"Metadata/BuildVersionHistory");
+        self.index && self.beside
+    }
 }
 
 struct Entry<'a> {

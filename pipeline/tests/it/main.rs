@@ -18,6 +18,7 @@ mod formats;
 mod hostile;
 mod identify;
 mod images;
+mod iwork;
 mod machine;
 mod mail;
 mod outlook;

@@ -40,7 +40,7 @@ pub(crate) struct Engines {
 impl Engines {
     /// Loads what `format` needs. A library that cannot be loaded is as good as absent.
     pub(crate) fn load(format: Format, settings: &Settings) -> Self {
-        let wanted = settings.pdfium_library.as_deref().filter(|_| format == Format::Pdf);
+        let wanted = settings.pdfium_library.as_deref().filter(|_| matches!(format, Format::Pdf | Format::Iwork));
         Self { pdfium: wanted.and_then(pdfium::load) }
     }
 
