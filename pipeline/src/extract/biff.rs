@@ -1,12 +1,17 @@
-//! What calamine leaves out of a workbook of Excel 97 to 2003 (MS-XLS): how each number is displayed, comments, and which rows
+//! What calamine leaves out of a workbook of Excel 5 to 2003 (MS-XLS): how each number is displayed, comments, and which rows
 //! and columns are hidden.
 
 use std::collections::{BTreeMap, HashMap};
+
+use encoding_rs::{Encoding, WINDOWS_1252};
 
 use super::{
     asides::{Aside, Kind},
     workbook::{Beside, letters},
 };
+
+/// The version that the first record names.
+const EXCEL_5: u16 = 0x0500;
 
 /// Records (2.3.2).
 const FORMULA: u16 = 0x0006;
@@ -18,6 +23,7 @@ const SHEET: u16 = 0x0085;
 const MANY_RK: u16 = 0x00bd;
 const STYLE: u16 = 0x00e0;
 const TEXT_OBJECT: u16 = 0x01b6;
+const CODE_PAGE: u16 = 0x0042;
 const NUMBER: u16 = 0x0203;
 const ROW: u16 = 0x0208;
 const RK: u16 = 0x027e;
@@ -32,6 +38,8 @@ pub(super) struct Workbook {
     pub(super) codes: HashMap<u16, String>,
     pub(super) styles: Vec<u16>,
     pub(super) sheets: HashMap<String, SheetStyles>,
+    /// How texts of Excel 5 and 95 are encoded; later ones say it each by itself.
+    encoding: Option<&'static Encoding>,
 }
 
 /// A sheet's styles by row and column, and what stands beside its cells.
@@ -64,16 +72,25 @@ impl Workbook {
         let mut sheets = Vec::new();
         for (kind, data) in Records(stream) {
             match kind {
+                BEGIN if word(data, 0) == Some(EXCEL_5) => self.encoding = Some(WINDOWS_1252),
+                CODE_PAGE if self.encoding.is_some() => {
+                    self.encoding = word(data, 0).and_then(codepage::to_encoding).or(self.encoding);
+                }
                 FORMAT => {
-                    if let (Some(number), Some(code)) = (word(data, 0), data.get(2..).and_then(string)) {
-                        self.codes.insert(number, code);
-                    }
+                    let code = data.get(2..).and_then(|data| match self.encoding {
+                        Some(encoding) => narrow(data, encoding),
+                        None => string(data),
+                    });
+                    self.codes.extend(word(data, 0).zip(code));
                 }
                 STYLE => self.styles.push(word(data, 2).unwrap_or_default()),
                 SHEET => {
                     let start = data.first_chunk().map(|start| u32::from_le_bytes(*start) as usize);
                     // A short string: its length is one byte.
-                    let name = data.get(6..).and_then(short_string);
+                    let name = data.get(6..).and_then(|data| match self.encoding {
+                        Some(encoding) => narrow(data, encoding),
+                        None => short_string(data),
+                    });
                     sheets.extend(start.zip(name));
                 }
                 END => break,
@@ -82,14 +99,14 @@ impl Workbook {
         }
         for (start, name) in sheets {
             let mut sheet = SheetStyles::default();
-            sheet.read(stream.get(start..).unwrap_or_default());
+            sheet.read(stream.get(start..).unwrap_or_default(), self.encoding);
             self.sheets.insert(name, sheet);
         }
     }
 }
 
 impl SheetStyles {
-    fn read(&mut self, stream: &[u8]) {
+    fn read(&mut self, stream: &[u8], encoding: Option<&'static Encoding>) {
         let mut texts: BTreeMap<u16, String> = BTreeMap::new();
         let (mut object, mut awaited) = (None, 0_u16);
         let mut depth = 0_u32;
@@ -133,7 +150,10 @@ impl SheetStyles {
                     texts.extend(object.take().zip(text));
                     awaited = 0;
                 }
-                NOTE => self.note(data, &mut texts),
+                NOTE => match encoding {
+                    Some(encoding) => self.old_note(data, encoding),
+                    None => self.note(data, &mut texts),
+                },
                 _ => {}
             }
         }
@@ -149,6 +169,18 @@ impl SheetStyles {
     }
 }
 
+impl SheetStyles {
+    /// A comment up to Excel 95: place, length and text; what is longer than one record goes on in others without a place.
+    pub(super) fn old_note(&mut self, data: &[u8], encoding: &'static Encoding) {
+        let text = data.get(6..).map(|text| encoding.decode_without_bom_handling(text).0.into_owned());
+        let Some(text) = text.filter(|text| !text.trim().is_empty()) else { return };
+        match self.beside.asides.last_mut().filter(|_| word(data, 0) == Some(u16::MAX)) {
+            Some(last) => last.text.push_str(&text),
+            None => self.beside.asides.push(Aside { kind: Kind::Comment, by: None, at: None, text }),
+        }
+    }
+}
+
 /// The letters of a span of columns, counted from 0.
 pub(super) fn columns(first: u32, last: u32) -> String {
     let (first, last) = (letters(first.saturating_add(1)), letters(last.saturating_add(1)));
@@ -156,7 +188,7 @@ pub(super) fn columns(first: u32, last: u32) -> String {
 }
 
 /// The records of a stream: kind and data.
-struct Records<'a>(&'a [u8]);
+pub(super) struct Records<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Records<'a> {
     type Item = (u16, &'a [u8]);
@@ -169,8 +201,15 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-fn word(data: &[u8], at: usize) -> Option<u16> {
+pub(super) fn word(data: &[u8], at: usize) -> Option<u16> {
     data.get(at..)?.first_chunk().map(|pair| u16::from_le_bytes(*pair))
+}
+
+/// A string of one byte of length, as Excel had them until 95.
+pub(super) fn narrow(data: &[u8], encoding: &'static Encoding) -> Option<String> {
+    let (length, rest) = data.split_first()?;
+    let text = rest.get(..usize::from(*length)).unwrap_or(rest);
+    Some(encoding.decode_without_bom_handling(text).0.into_owned())
 }
 
 /// A string of two bytes of length (2.5.294).

@@ -5,6 +5,7 @@ mod biff;
 mod biff12;
 mod content_lines;
 mod docx;
+mod early;
 pub(crate) mod eml;
 mod epub;
 pub(crate) mod html;
@@ -30,6 +31,7 @@ mod tnef;
 mod vcf;
 mod workbook;
 mod xls;
+mod xlsb;
 mod xml;
 
 use std::io;

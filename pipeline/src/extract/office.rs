@@ -52,6 +52,9 @@ fn read_with(bytes: Vec<u8>, format: DocumentFormat, imports: bool, composer: &m
         if slides && !composer.begin_page(None, section.title.clone()) {
             break;
         }
+        if format == DocumentFormat::Doc {
+            asides.extend(section.elements.iter().filter_map(remark));
+        }
         write_section(section, slides, &mut said, composer);
         if slides && section.hidden {
             hidden.push(composer.page_number().to_string());
@@ -136,7 +139,18 @@ fn write_section(section: &Section, slide: bool, said: &mut HashSet<String>, com
 }
 
 fn is_comment(note: &Note) -> bool {
-    note.marker.as_deref().is_some_and(|marker| marker.starts_with("Comment"))
+    note.marker.as_deref().is_some_and(|marker| marker.starts_with("Comment") || marker == "comment")
+}
+
+/// A comment of an old Word document, which stands among its notes; its time is not kept.
+fn remark(element: &Element) -> Option<Aside> {
+    match element {
+        Element::Endnote(note) if is_comment(note) => {
+            let text = plain(&note.content);
+            Some(Aside { kind: Kind::Comment, by: note.author.clone(), at: None, text })
+        }
+        _ => None,
+    }
 }
 
 /// True when the first element says the title anyway.

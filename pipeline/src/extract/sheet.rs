@@ -1,4 +1,4 @@
-//! Workbooks of Excel by calamine: a sheet is a page with the sheet's name as its label.
+//! Workbooks of Excel, the newer by calamine: a sheet is a page with the sheet's name as its label.
 //! Only filled cells are visited, so a sheet with two cells a million rows apart costs two cells.
 
 use std::{
@@ -8,8 +8,7 @@ use std::{
 };
 
 use calamine::{
-    DataRef, ExcelDateTime, NumberFormat, Reader, Sheet, SheetVisible, WorkbookProperties, Xlsb, XlsbError, Xlsx,
-    XlsxError,
+    DataRef, ExcelDateTime, NumberFormat, Reader, Sheet, SheetVisible, WorkbookProperties, Xlsx, XlsxError,
 };
 use domain::{
     clock::Timestamp,
@@ -20,19 +19,17 @@ use office_oxide::xlsx::numfmt::apply_format;
 
 use super::{
     asides::Asides,
-    biff12, corrupt,
+    corrupt, early,
     workbook::{self, Beside},
-    xls,
+    xls, xlsb,
 };
 use crate::{compose::Composer, format::Format};
 
 type Bytes = Cursor<Vec<u8>>;
 
 pub(super) fn read(bytes: Vec<u8>, format: Format, composer: &mut Composer) -> Result<(), Exception> {
-    // A stream of records without a compound file around it.
-    if format == Format::Xls && bytes.starts_with(b"\x09") {
-        let detail = "a workbook of Excel 4 or older, which has no reader; save it in a newer format";
-        return Err(Exception::new(Category::Unsupported, detail));
+    if format == Format::Xls && early::begins(&bytes) {
+        return early::read(&bytes, composer);
     }
     // calamine panics on some damaged workbooks; what was read before that is kept.
     let read = panic::catch_unwind(AssertUnwindSafe(|| read_book(bytes, format, composer)));
@@ -74,30 +71,7 @@ fn read_book(bytes: Vec<u8>, format: Format, composer: &mut Composer) -> Result<
             }
             sheets.finish(composer);
         }
-        Format::Xlsb => {
-            let mut beside = biff12::read(bytes.clone());
-            let mut book: Xlsb<Bytes> = Xlsb::new(Cursor::new(bytes)).map_err(|error| reason(&error))?;
-            metadata(book.workbook_properties().ok(), composer);
-            let mut sheets = Sheets::default();
-            for sheet in book.sheets_metadata().to_vec() {
-                if !sheets.begin(&sheet, composer) {
-                    break;
-                }
-                let Ok(mut cells) = book.worksheet_cells_reader(&sheet.name) else {
-                    unreadable(composer);
-                    continue;
-                };
-                write_rows(composer, || {
-                    let found = cells.next_cell()?;
-                    Ok::<_, XlsbError>(found.map(|cell| {
-                        let (row, column) = cell.get_position();
-                        (row, as_displayed(cell.get_value(), beside.format(&sheet.name, row, column)))
-                    }))
-                });
-                sheets.end_with(&sheet.name, beside.take_beside(&sheet.name), composer);
-            }
-            sheets.finish(composer);
-        }
+        Format::Xlsb => xlsb::read(bytes, composer)?,
         _ => xls::read(bytes, composer)?,
     }
     Ok(())
@@ -262,6 +236,53 @@ fn shown_time(moment: &ExcelDateTime) -> String {
     }
 }
 
+/// The name of an error by its number.
+pub(super) fn error_name(number: u8) -> &'static str {
+    match number {
+        0x00 => "#NULL!",
+        0x07 => "#DIV/0!",
+        0x0f => "#VALUE!",
+        0x17 => "#REF!",
+        0x1d => "#NAME?",
+        0x24 => "#NUM!",
+        0x2b => "#GETTING_DATA",
+        _ => "#N/A",
+    }
+}
+
+/// A number in four bytes: the upper thirty bits of one, or an integer; perhaps a hundredth.
+pub(super) fn squeezed(bits: u32) -> f64 {
+    let number = if bits & 2 == 0 {
+        f64::from_bits(u64::from(bits & 0xffff_fffc) << 32)
+    } else {
+        f64::from(i32::from_le_bytes(bits.to_le_bytes()) >> 2)
+    };
+    if bits & 1 == 0 { number } else { number / 100.0 }
+}
+
+/// True when a format shows a day or a time: it has one of their letters outside of quotes and brackets. In brackets stand
+/// hours beyond a day, which are a length of time and no moment.
+pub(super) fn is_date(code: &str) -> bool {
+    let code = code.to_ascii_lowercase();
+    if ["[h]", "[hh]", "[m]", "[mm]", "[s]", "[ss]"].iter().any(|unit| code.contains(unit)) {
+        return false;
+    }
+    let (mut quoted, mut bracketed, mut escaped) = (false, false, false);
+    let plain = code.chars().filter(|scalar| {
+        match scalar {
+            _ if std::mem::take(&mut escaped) => return false,
+            '\\' | '_' | '*' => escaped = true,
+            '"' => quoted = !quoted,
+            '[' => bracketed = true,
+            ']' => bracketed = false,
+            _ => return !quoted && !bracketed,
+        }
+        false
+    });
+    let plain: String = plain.collect();
+    !matches!(plain.as_str(), "general" | "standard") && plain.contains(['d', 'm', 'y', 'h', 's'])
+}
+
 pub(super) fn metadata(properties: Option<WorkbookProperties>, composer: &mut Composer) {
     let Some(properties) = properties else { return };
     let metadata = &mut composer.metadata;
@@ -273,5 +294,22 @@ pub(super) fn metadata(properties: Option<WorkbookProperties>, composer: &mut Co
     metadata.modified_at = properties.modified.as_deref().and_then(Timestamp::parse);
     if let Some(editor) = text(properties.last_modified_by) {
         metadata.extra.insert("last_modified_by".to_owned(), editor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_and_numbers() {
+        for code in ["m/d/yy", "h:mm AM/PM", "d-mmm", "[Red]yyyy"] {
+            assert!(is_date(code), "{code}");
+        }
+        for code in ["General", "0.00", "\"days\" 0", "[Red]#,##0", "\\d0", "[h]:mm:ss", ""] {
+            assert!(!is_date(code), "{code}");
+        }
+        let shown = [0x4024_0000, 0x0000_04d2 << 2 | 2, 0xffff_ffff].map(|bits| squeezed(bits).to_string());
+        assert_eq!(shown, ["10", "1234", "-0.01"]);
     }
 }

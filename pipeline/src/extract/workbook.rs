@@ -73,7 +73,7 @@ fn sheet(package: &mut Package, part: &str, people: &HashMap<String, String>) ->
 }
 
 /// The text of a sheet's drawings, a paragraph a line (20.1.2.2 and 21.1.2.2).
-fn drawn(xml: &str) -> String {
+pub(super) fn drawn(xml: &str) -> String {
     let mut text = String::new();
     let mut inside = false;
     let mut fallback = 0_u32;

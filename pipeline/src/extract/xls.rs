@@ -18,6 +18,8 @@ use crate::{
 
 /// Names of the stream of records: from Excel 97 on, and of Excel 5 and 95.
 const RECORDS: [&str; 2] = ["Workbook", "Book"];
+/// How the records begin, where there is no compound file around them.
+const BEGIN: [u8; 2] = [0x09, 0x08];
 const PROPERTIES: [&str; 2] = ["\u{5}SummaryInformation", "\u{5}DocumentSummaryInformation"];
 
 /// Reads the sheets; they come as whole rectangles, which the memory limit bounds.
@@ -52,6 +54,10 @@ pub(super) fn read(bytes: Vec<u8>, composer: &mut Composer) -> Result<(), Except
 
 /// The stream of records, and a file with it and the properties.
 fn opened(bytes: Vec<u8>) -> Result<(Vec<u8>, Vec<u8>), Exception> {
+    if bytes.starts_with(&BEGIN) {
+        let wrapped = wrapped(RECORDS[0], &bytes, &[]).map_err(|_| corrupt("the file is not a readable workbook"))?;
+        return Ok((bytes, wrapped));
+    }
     let file = Compound::open(bytes).ok_or_else(|| corrupt("the file is not a readable workbook"))?;
     let (name, stream) = RECORDS
         .into_iter()

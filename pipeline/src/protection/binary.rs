@@ -1,4 +1,4 @@
-//! Binary Office files under RC4: decrypted stream by stream within their compound file (MS-XLS 2.2.10, MS-DOC 2.2.6.2 and
+//! Binary Office files under RC4 or XOR: decrypted stream by stream within their compound file (MS-XLS 2.2.10, MS-DOC 2.2.6.2 and
 //! 2.2.6.3).
 
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
@@ -6,7 +6,12 @@ use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use cfb::CompoundFile;
 use domain::outcome::{Category, Exception};
 
-use super::{KNOWN_TO_ALL, rc4::Descriptor, utf16};
+use super::{
+    KNOWN_TO_ALL,
+    rc4::Descriptor,
+    utf16,
+    xor::{self, Obfuscation},
+};
 use crate::{extract::corrupt, format::Format, passwords::KeyRing};
 
 type File<'a> = CompoundFile<Cursor<&'a mut Vec<u8>>>;
@@ -64,10 +69,21 @@ fn workbook(file: &mut File<'_>, keys: &KeyRing) -> Result<(), Exception> {
         return Ok(());
     };
     let Some(pass) = records(&stored).take(64).find(|record| record.kind == FILE_PASS) else { return Ok(()) };
-    let (kind, info) = stored.get(pass.from..pass.to).and_then(<[u8]>::split_first_chunk).ok_or_else(damaged)?;
-    if *kind == [0, 0] {
-        // Obfuscated by XOR, as Excel 95 did.
-        return Err(locked());
+    let content = stored.get(pass.from..pass.to).ok_or_else(damaged)?;
+    let (kind, info) = content.split_first_chunk().ok_or_else(damaged)?;
+    // Excel 95 knew but one way, and names no kind.
+    let checks = if content.len() == 4 { Some(content) } else { Some(info).filter(|_| *kind == [0, 0]) };
+    if let Some(checks) = checks {
+        let checks = Obfuscation::parse(checks).ok_or_else(damaged)?;
+        let known = KNOWN_TO_ALL.iter().find_map(|password| checks.ring(password));
+        let ring = known.or_else(|| keys.open(|password| checks.ring(password))).ok_or_else(locked)?;
+        for record in records(&stored.clone()).filter(|record| !PLAIN.contains(&record.kind)) {
+            if let Some(bytes) = stored.get_mut(record.from..record.to) {
+                xor::uncover(&ring, record.from, plain(&record), bytes);
+            }
+        }
+        forget(&mut stored, &pass);
+        return store(file, name, &stored);
     }
     let descriptor = Descriptor::parse(info)?;
     let secret = secret(&descriptor, keys)?;
@@ -75,18 +91,27 @@ fn workbook(file: &mut File<'_>, keys: &KeyRing) -> Result<(), Exception> {
     descriptor.decrypt(&secret, &mut opened, WORKBOOK_BLOCK).ok_or_else(damaged)?;
     let all: Vec<Record> = records(&stored).collect();
     for record in all {
-        // Of a sheet's record the place stays readable.
-        let from = record.from.saturating_add(if record.kind == BOUND_SHEET { 4 } else { 0 });
+        let from = record.from.saturating_add(plain(&record));
         let target = stored.get_mut(from..record.to).filter(|_| !PLAIN.contains(&record.kind));
         if let (Some(target), Some(source)) = (target, opened.get(from..record.to)) {
             target.copy_from_slice(source);
         }
     }
+    forget(&mut stored, &pass);
+    store(file, name, &stored)
+}
+
+/// Of a sheet's record the place stays readable.
+fn plain(record: &Record) -> usize {
+    if record.kind == BOUND_SHEET { 4 } else { 0 }
+}
+
+/// Makes nothing of the record that says the file is encrypted.
+fn forget(stored: &mut [u8], pass: &Record) {
     let at = pass.from.saturating_sub(4);
     if let Some(kind) = stored.get_mut(at..at.saturating_add(2)) {
         kind.copy_from_slice(&NOTHING.to_le_bytes());
     }
-    store(file, name, &stored)
 }
 
 /// A record's number and where its content stands.

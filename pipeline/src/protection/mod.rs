@@ -6,6 +6,7 @@ mod binary;
 mod cipher;
 mod rc4;
 mod standard;
+mod xor;
 
 use std::io::{Cursor, Read};
 

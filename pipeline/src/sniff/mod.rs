@@ -102,9 +102,13 @@ const MAGIC: &[(usize, &[u8], Format)] = &[
     (0, b"RE~^", Format::Rar),
     (0, b"\x1f\x8b\x08", Format::Gzip),
     (0, b"BZh", Format::Bzip2),
-    // Workbooks of Excel 3 and 4, which were one stream of records.
+    // Workbooks of Excel 2 to 4, which were one stream of records, and of later ones written like that.
+    (0, b"\x09\x00\x04\x00\x02\x00\x10\x00", Format::Xls),
+    (0, b"\x09\x00\x04\x00\x07\x00\x10\x00", Format::Xls),
     (0, b"\x09\x02\x06\x00", Format::Xls),
     (0, b"\x09\x04\x06\x00", Format::Xls),
+    (0, b"\x09\x08\x08\x00\x00\x05", Format::Xls),
+    (0, b"\x09\x08\x10\x00\x00\x06", Format::Xls),
     (0, b"\xfd7zXZ\0", Format::Xz),
     (0, b"\x28\xb5\x2f\xfd", Format::Zstd),
     (257, b"ustar", Format::Tar),

@@ -210,3 +210,31 @@ fn hostile_books() {
     assert_eq!(category(extract(&reader(), "locked.epub", &zip(&parts))), Category::Encrypted);
     assert_eq!(category(extract(&reader(), "empty.epub", &zip(&parts[..2]))), Category::Corrupt);
 }
+
+#[test]
+fn comments_of_old_word_documents_stand_beside_the_text() {
+    let whole = file("simple.doc");
+    let expected = extract(&reader(), "a.doc", &whole).unwrap().text;
+    // The head of the stream of text counts the characters of the text and, sixteen bytes on, of the comments, which follow it. So
+    // its last twenty become one.
+    let head = whole.windows(2).position(|two| two == b"\xec\xa5").unwrap();
+    let mut bytes = whole;
+    let (text, comments) = (head + 76..head + 80, head + 92..head + 96);
+    let length = u32::from_le_bytes(bytes[text.clone()].try_into().unwrap());
+    bytes[text].copy_from_slice(&(length - 20).to_le_bytes());
+    bytes[comments].copy_from_slice(&20_u32.to_le_bytes());
+    let read = extract(&reader(), "a.doc", &bytes).unwrap();
+    let (before, comment) = read.text.split_once("[Comment] ").unwrap();
+    let plain = |text: &str| text.split_whitespace().collect::<String>();
+    assert_eq!(plain(before) + &plain(comment), plain(&expected));
+    assert_eq!(read.metadata.extra.get("comments").map(String::as_str), Some("1"));
+}
+
+#[test]
+fn a_protected_old_presentation_is_named() {
+    let mut bytes = file("testPPT_macros.ppt");
+    // The mark of a presentation that is not encrypted (MS-PPT 2.3.2).
+    let mark = bytes.windows(4).position(|four| four == b"\x5f\xc0\x91\xe3").unwrap();
+    bytes[mark..mark + 4].copy_from_slice(b"\xdf\xc4\xd1\xf3");
+    assert_eq!(category(extract(&reader(), "a.ppt", &bytes)), Category::Encrypted);
+}

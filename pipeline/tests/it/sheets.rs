@@ -1,11 +1,13 @@
 //! Workbooks as their programs show them, and what stands beside their cells.
 
+use std::collections::BTreeSet;
+
 use domain::{outcome::Category, text::Text};
 use pipeline::ReadError;
 
 use crate::{
     containers::zip,
-    machine::{NEVER, category, extract, file, reader},
+    machine::{NEVER, category, extract, file, reader, secrets},
 };
 
 const CONTENT: &str = "<?xml version='1.0'?><office:document-content xmlns:office='o' xmlns:text='t' xmlns:table='b' xmlns:dc='d' xmlns:draw='w'>\
@@ -161,10 +163,140 @@ fn binary_excel_shows_its_numbers() {
     for line in ["percent\t20%", "integer\t13", "date\t2017-03-09"] {
         assert!(lines.contains(&line), "{line} in {}", text.text);
     }
+    assert!(text.text.contains("[Comment by Allison, Timothy B.] Allison, Timothy B.: test comment2"), "{}", text.text);
+    assert_eq!(extra(&text, "comments"), Some("10"));
+    // One of a program before its first release, which calamine panics on.
+    let text = extract(&reader(), "a.xlsb", &file("testEXCEL.xlsb")).unwrap();
+    assert!(text.text.contains("created with Microsoft Excel 2007 Beta 2"), "{}", text.text);
+    assert_eq!(text.pages.len(), 3);
     let whole = file("testEXCEL_various.xlsb");
     for at in (30..whole.len()).step_by(211) {
         let mut bytes = whole.clone();
         bytes[at] ^= 0xff;
         let _ = extract(&reader(), "a.xlsb", &bytes);
+    }
+}
+
+#[test]
+fn excel_4_is_read() {
+    let bytes = file("testEXCEL_4.xls");
+    let text = extract(&reader(), "a.xls", &bytes).unwrap();
+    let lines: Vec<&str> = text.text.lines().collect();
+    assert!(lines[0].starts_with("Table 10 -- Examination Coverage"), "{}", text.text);
+    assert!(lines.iter().any(|line| line.starts_with("[Money amounts are in thousands")), "{}", text.text);
+    for at in (0..bytes.len()).step_by(311) {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 0xff;
+        let read = reader().extract(pipeline::Format::Xls, "a.xls", &mut &bytes[..], &NEVER);
+        if let Err(ReadError::Exception(exception)) = read {
+            assert!(matches!(exception.category, Category::Corrupt | Category::Encrypted), "{at}: {exception:?}");
+        }
+    }
+}
+
+fn record(kind: u16, data: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(data.len()).unwrap();
+    [kind.to_le_bytes().as_slice(), &length.to_le_bytes(), data].concat()
+}
+
+fn words(numbers: &[u16]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+/// A place, what belongs to it, and a value.
+fn cell(place: &[u16], value: &[u8]) -> Vec<u8> {
+    [words(place), value.to_vec()].concat()
+}
+
+#[test]
+fn excel_2_and_3_are_read() {
+    let second = [
+        record(0x09, &words(&[2, 0x10])),
+        record(0x42, &words(&[0x8001])),
+        record(0x1e, b"\x07General"),
+        record(0x1e, b"\x08yyyy-m-d"),
+        record(0x02, &cell(&[0, 0], b"\0\0\0\x2a\0")),
+        record(0x04, &cell(&[0, 1], b"\0\0\0\x05Miete")),
+        record(0x03, &cell(&[1, 0], &[b"\0\x01\0".as_slice(), &45_322_f64.to_le_bytes()].concat())),
+        record(0x05, &cell(&[1, 1], b"\0\0\0\x01\0")),
+        record(0x06, &cell(&[2, 0], b"\0\0\0\0\0\0\0\0\0\xff\xff\0\0\0")),
+        record(0x07, b"\x06result"),
+        record(0x1c, &cell(&[0, 0, 4], b"Why?")),
+        record(0x0a, &[]),
+    ];
+    let text = extract(&reader(), "a.xls", &second.concat()).unwrap();
+    assert_eq!(text.text, "42\tMiete\n2024-01-31\tTRUE\nresult\n[Comment] Why?");
+    let third = [
+        record(0x0209, &words(&[3, 0x10, 0])),
+        record(0x1e, b"\x07General"),
+        record(0x1e, b"\x050.00%"),
+        record(0x0243, b"\0\0\0\0\0\0\0\0\0\0\0\0"),
+        record(0x0243, b"\0\x01\0\0\0\0\0\0\0\0\0\0"),
+        record(0x0208, &words(&[4, 0, 2, 0, 0, 0, 0x20, 0])),
+        record(0x0204, &cell(&[4, 0, 0], b"\x04\0Rent")),
+        record(0x027e, &cell(&[4, 1, 1], &(5_u32 << 2 | 3).to_le_bytes())),
+        record(0x0206, &cell(&[5, 0, 0], b"\x02\0\x07\0\0\0\xff\xff\0\0")),
+        record(0x0a, &[]),
+    ];
+    let text = extract(&reader(), "a.xls", &third.concat()).unwrap();
+    assert_eq!((text.text.as_str(), extra(&text, "hidden_rows")), ("Rent\t5.00%\n#DIV/0!", Some("Sheet1: 5")));
+    let locked = [record(0x0409, &words(&[0, 0x10, 0])), record(0x2f, b"\x12\x34\x56\x78")].concat();
+    assert_eq!(category(extract(&reader(), "a.xls", &locked)), Category::Encrypted);
+    assert_eq!(category(extract(&reader(), "a.xls", b"\x09\x04\x06\0\0\0\x10")), Category::Corrupt);
+}
+
+/// A workbook of Excel 95: one sheet with words, a price and a comment.
+fn excel_95() -> Vec<u8> {
+    let globals = |place: u32| {
+        let sheet = [place.to_le_bytes().as_slice(), b"\0\0\x06Mieten"].concat();
+        let records = [
+            record(0x0809, &words(&[0x0500, 5, 0, 0])),
+            record(0x42, &words(&[1252])),
+            record(0x041e, b"\xa4\0\x060.00 \x80"),
+            record(0xe0, &words(&[0, 0, 0, 0, 0, 0, 0, 0])),
+            record(0xe0, &words(&[0, 0xa4, 0, 0, 0, 0, 0, 0])),
+            record(0x85, &sheet),
+            record(0x0a, &[]),
+        ];
+        records.concat()
+    };
+    let place = u32::try_from(globals(0).len()).unwrap();
+    let sheet = [
+        record(0x0809, &words(&[0x0500, 0x10, 0, 0])),
+        record(0x0204, &cell(&[0, 0, 0], b"\x06\0B\xfcrger")),
+        record(0x0203, &cell(&[0, 1, 1], &12.5_f64.to_le_bytes())),
+        record(0x1c, &cell(&[0, 0, 5], b"Gepr\xfc")),
+        record(0x1c, &cell(&[0xffff, 0, 2], b"ft")),
+        record(0x0a, &[]),
+    ];
+    [globals(place), sheet.concat()].concat()
+}
+
+#[test]
+fn excel_95_is_read_with_and_without_a_compound_file() {
+    let records = excel_95();
+    let mut file = cfb::CompoundFile::create(std::io::Cursor::new(Vec::new())).unwrap();
+    std::io::Write::write_all(&mut file.create_stream("/Book").unwrap(), &records).unwrap();
+    let wrapped = file.into_inner().into_inner();
+    for bytes in [records, wrapped] {
+        let text = extract(&reader(), "a.xls", &bytes).unwrap();
+        assert_eq!(text.text, "Mieten\nBürger\t12.50 €\n[Comment] Geprüft");
+    }
+}
+
+#[test]
+fn workbooks_obfuscated_by_xor_open_with_their_password() {
+    let bytes = file("displayed_xor.xls");
+    assert_eq!(category(extract(&reader(), "a.xls", &bytes)), Category::Encrypted);
+    let wrong = reader().with_passwords(secrets(&["secret1", "a password of more than fifteen", ""]));
+    assert_eq!(category(extract(&wrong, "a.xls", &bytes)), Category::Encrypted);
+    let right = reader().with_passwords(secrets(&["wrong", "sécret1"]));
+    let opened = right.extract(pipeline::Format::Xls, "a.xls", &mut &bytes[..], &NEVER).unwrap();
+    assert_eq!(opened.opened_with, BTreeSet::from([1]));
+    assert_eq!(opened.text.text, extract(&reader(), "a.xls", &file("displayed.xls")).unwrap().text);
+    for at in (512..bytes.len()).step_by(173) {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 0xff;
+        let _ = extract(&right, "a.xls", &bytes);
     }
 }
