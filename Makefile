@@ -7,6 +7,8 @@ SEED ?= 1
 SET ?=
 DIR ?= $(DEMO_DIR)
 PEERS ?=
+FILES ?= 240
+MOST ?= 8
 SECONDS ?= 60
 
 help:  ## list the targets
@@ -49,6 +51,11 @@ crash-full-disk:  ## let the disk run full under the server; no false promise, a
 	cargo build --workspace --all-targets --locked
 	@"$$(scripts/target)/debug/dia-crash" --full-disk
 
+autoscale-sim:  ## a burst of FILES (240) before local workers, scaled to at most MOST (8) as `dia autoscale` says; drain time against the ideal
+	@scripts/setup test
+	cargo build --workspace --all-targets --locked
+	@"$$(scripts/target)/debug/dia-autoscale" $(FILES) $(MOST)
+
 fuzz:  ## look for inputs that break the parsers for SECONDS (60) in all
 	@scripts/setup fuzz
 	@fuzz/run $(SECONDS)
@@ -81,4 +88,4 @@ identify:  ## name every file under DIR by its bytes; compare with extension and
 bench-search:  ## search latency over 200,000 passages
 	@bench/search/run
 
-.PHONY: help run setup lint test demo crash crash-full-disk fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search
+.PHONY: help run setup lint test demo crash crash-full-disk autoscale-sim fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search

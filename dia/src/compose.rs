@@ -6,20 +6,21 @@ use std::{
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use domain::clock::Clock;
 use index::BlockCache;
 use storage::{
-    Db, Storage,
+    Db, PostgresSettings, Storage,
     objects::Objects,
     pubsub::{PubSub, RedisSettings},
     queue::{AmqpSettings, Bell},
     vault::Vault,
 };
 
-use crate::config::Config;
+use crate::config::{Config, Database};
 
 /// Bytes of decrypted index blocks that a process keeps, over all databases.
 const CACHE_BYTES: usize = 48 << 20;
@@ -32,7 +33,7 @@ pub(crate) async fn storage(config: &Config) -> Result<Storage> {
     let db = if config.database.url.is_empty() {
         Db::sqlite(&directory.join("dia.sqlite")).await.context("cannot open the SQLite database")?
     } else {
-        Db::postgres(&config.database.url, config.database.connections).await.context("cannot reach PostgreSQL")?
+        postgres(&config.database).await?
     };
     let vault = Arc::new(Vault::open(&directory.join("keys")).context("cannot open the keys")?);
     let storage = Storage {
@@ -45,6 +46,15 @@ pub(crate) async fn storage(config: &Config) -> Result<Storage> {
     };
     storage::system::pin_root_key(&storage).await?;
     Ok(storage)
+}
+
+async fn postgres(database: &Database) -> Result<Db> {
+    let settings = PostgresSettings {
+        connections: database.connections,
+        statement_timeout: Duration::from_secs(database.statement_timeout_seconds),
+        idle_in_transaction_timeout: Duration::from_secs(database.idle_in_transaction_timeout_seconds),
+    };
+    Db::postgres(&database.url, &settings).await.context("cannot reach PostgreSQL")
 }
 
 fn bell(config: &Config) -> Result<Bell> {

@@ -73,6 +73,10 @@ pub(crate) struct Database {
     pub(crate) url: String,
     /// Pool size.
     pub(crate) connections: u32,
+    /// Longest run of a statement.
+    pub(crate) statement_timeout_seconds: u64,
+    /// Longest pause within a transaction.
+    pub(crate) idle_in_transaction_timeout_seconds: u64,
 }
 
 impl std::fmt::Debug for Database {

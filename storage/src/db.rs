@@ -4,7 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    Connection as _, PgPool, SqlitePool,
+    AssertSqlSafe, Connection as _, PgPool, SqlitePool,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -27,6 +27,27 @@ pub enum Db {
 
 /// How long a caller waits for a connection before the database counts as away.
 const ACQUIRE: Duration = Duration::from_mins(1);
+
+/// How a process uses a PostgreSQL server. Zero leaves a limit to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PostgresSettings {
+    /// Most connections it holds.
+    pub connections: u32,
+    /// Longest run of a statement; the server ends it then.
+    pub statement_timeout: Duration,
+    /// Longest pause within a transaction: a process that was frozen in the midst of one must not hold its locks for ever.
+    pub idle_in_transaction_timeout: Duration,
+}
+
+impl Default for PostgresSettings {
+    fn default() -> Self {
+        Self {
+            connections: 16,
+            statement_timeout: Duration::from_mins(5),
+            idle_in_transaction_timeout: Duration::from_mins(2),
+        }
+    }
+}
 
 impl Db {
     /// Opens (and creates) a SQLite database file and brings its schema up to date.
@@ -62,14 +83,28 @@ impl Db {
 
     /// Connects to PostgreSQL (`postgres://user@host/database`) and brings its schema up to date; sqlx holds an advisory
     /// lock meanwhile, so many processes may start at once.
-    pub async fn postgres(url: &str, connections: u32) -> Result<Self> {
+    pub async fn postgres(url: &str, settings: &PostgresSettings) -> Result<Self> {
         let options: PgConnectOptions = url.parse()?;
+        let options = options.application_name("dia");
+        // Building an index over millions of rows takes as long as it takes.
+        let patient =
+            PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_with(options.clone()).await?;
+        sqlx::migrate!("../migrations/postgres").run(&patient).await?;
+        patient.close().await;
+        let limits = [
+            ("statement_timeout", settings.statement_timeout),
+            ("idle_in_transaction_session_timeout", settings.idle_in_transaction_timeout),
+        ];
+        let limits = limits.map(|(name, limit)| format!("set {name} = {}", limit.as_millis())).join("; ");
         let pool = PgPoolOptions::new()
-            .max_connections(connections)
+            .max_connections(settings.connections)
             .acquire_timeout(ACQUIRE)
-            .connect_with(options.application_name("dia"))
+            .after_connect(move |connection, _| {
+                let limits = AssertSqlSafe(limits.clone());
+                Box::pin(async move { sqlx::raw_sql(limits).execute(connection).await.map(drop) })
+            })
+            .connect_with(options)
             .await?;
-        sqlx::migrate!("../migrations/postgres").run(&pool).await?;
         Ok(Self::Postgres(pool))
     }
 
@@ -128,7 +163,7 @@ mod tests {
         let Db::Sqlite { writer, .. } = &db else { panic!("this is SQLite") };
         // As full as a disk can be for this connection; the next one sees the room there is.
         let pages: i64 = sqlx::query_scalar("pragma page_count").fetch_one(writer).await.unwrap();
-        let limit = sqlx::AssertSqlSafe(format!("pragma max_page_count = {pages}"));
+        let limit = AssertSqlSafe(format!("pragma max_page_count = {pages}"));
         sqlx::query(limit).execute(writer).await.unwrap();
         let insert = "insert into queues (name, paused) values ($1, true)";
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();

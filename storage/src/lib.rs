@@ -39,7 +39,7 @@ use std::sync::Arc;
 use domain::clock::Clock;
 
 pub use crate::{
-    db::Db,
+    db::{Db, PostgresSettings},
     error::{Error, Result},
     tx::Tx,
 };

@@ -9,7 +9,7 @@ use domain::{
     ids::{SessionId, UserId},
 };
 use sqlx::{Connection as _, PgConnection, SqliteConnection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
-use storage::{Db, Storage, objects::Objects, pubsub::PubSub, queue::Bell, users, vault::Vault};
+use storage::{Db, PostgresSettings, Storage, objects::Objects, pubsub::PubSub, queue::Bell, users, vault::Vault};
 use tempfile::TempDir;
 
 /// The PostgreSQL of the test machine, as a user who may create databases.
@@ -59,7 +59,7 @@ impl TestStorage {
     /// Rows in a database of its own on the test machine's PostgreSQL.
     pub async fn postgres() -> Self {
         let database = Database::new().await;
-        let db = Db::postgres(&database.url(), 16).await.unwrap();
+        let db = Db::postgres(&database.url(), &PostgresSettings::default()).await.unwrap();
         Self::with(db, TempDir::new().unwrap(), Some(database))
     }
 
@@ -85,6 +85,11 @@ impl TestStorage {
     /// Where objects, keys and a SQLite file lie.
     pub fn directory(&self) -> &std::path::Path {
         self.directory.path()
+    }
+
+    /// How the database is reached, when rows live in PostgreSQL.
+    pub fn postgres_url(&self) -> Option<String> {
+        self.postgres.as_ref().map(Database::url)
     }
 
     /// True when rows live in PostgreSQL.

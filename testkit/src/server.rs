@@ -66,19 +66,34 @@ impl Home {
         self
     }
 
-    /// Starts the process without waiting until it serves.
-    pub fn spawn(&self) -> Result<Child> {
+    /// A command of the binary in this home: what it logs is appended, and it ends with the test.
+    pub fn command(&self, arguments: &[&str]) -> Result<Command> {
         let log: File = OpenOptions::new().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(&self.binary);
-        command.arg("serve").env("DIA_DATA__DIRECTORY", &self.data).env("DIA_API__LISTEN", "127.0.0.1:0");
+        command.args(arguments).env("DIA_DATA__DIRECTORY", &self.data).env("DIA_API__LISTEN", "127.0.0.1:0");
         command.env("TMPDIR", &self.temporary).envs(self.settings.iter().map(|(name, value)| (name, value)));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true).spawn();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// Starts the server's process without waiting until it serves.
+    pub fn spawn(&self) -> Result<Child> {
+        self.spawn_as("serve")
+    }
+
+    fn spawn_as(&self, kind: &str) -> Result<Child> {
+        let child = self.command(&[kind])?.spawn();
         child.with_context(|| format!("cannot start {}", self.binary.display()))
     }
 
     /// Starts the server and waits until it serves.
     pub async fn start(&self) -> Result<Server> {
-        let mut child = self.spawn()?;
+        self.start_as("serve").await
+    }
+
+    /// The same as another kind of process with a door: `serve` or `api`.
+    pub async fn start_as(&self, kind: &str) -> Result<Server> {
+        let mut child = self.spawn_as(kind)?;
         let stdout = child.stdout.take().context("the server has no output")?;
         let mut lines = BufReader::new(stdout).lines();
         let listening = async {

@@ -6,6 +6,7 @@ mod auth;
 mod bell;
 mod chat;
 mod documents;
+mod hot;
 mod jobs;
 mod leases;
 mod live;

@@ -8,7 +8,7 @@ use domain::{
     jobs::{IngestDocument, Queue},
 };
 use storage::{
-    Db, Error,
+    Db, Error, PostgresSettings,
     audit::Audit,
     jobs::{self, Claimer},
     workers::{self, QueueLoad, Worker},
@@ -95,18 +95,44 @@ async fn service_times_are_measured_from_what_was_done(test: TestStorage) {
     assert_eq!(within(60).await, []);
 }
 
+const SMALL: PostgresSettings = PostgresSettings {
+    connections: 2,
+    statement_timeout: Duration::from_millis(300),
+    idle_in_transaction_timeout: Duration::from_millis(300),
+};
+
 /// A fleet is rolled out onto an empty database: whoever comes first makes the schema, the others wait for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn eight_processes_start_at_once_on_an_empty_database() {
     let database = Database::new().await;
     let starts = (0..8).map(|_| {
         let url = database.url();
-        tokio::spawn(async move { Db::postgres(&url, 2).await })
+        tokio::spawn(async move { Db::postgres(&url, &SMALL).await })
     });
     for started in futures::future::join_all(starts).await {
         let db = started.unwrap().unwrap();
         db.close().await;
     }
-    let again = Db::postgres(&database.url(), 2).await.unwrap();
+    let again = Db::postgres(&database.url(), &SMALL).await.unwrap();
     again.close().await;
+}
+
+/// What takes for ever is ended by the server, and neither harms the connections that follow.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn statements_and_frozen_transactions_are_ended() {
+    let database = Database::new().await;
+    let db = Db::postgres(&database.url(), &SMALL).await.unwrap();
+    let Db::Postgres(pool) = &db else { panic!("this is PostgreSQL") };
+    let slept = sqlx::query("select pg_sleep(20)").execute(pool).await;
+    let code = slept.unwrap_err().into_database_error().unwrap().code().unwrap().into_owned();
+    assert_eq!(code, "57014", "query_canceled");
+    let mut frozen = pool.begin().await.unwrap();
+    sqlx::query("insert into queues (name, paused) values ('frozen', true)").execute(&mut *frozen).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(frozen.commit().await.is_err(), "a transaction that was idle for so long was committed");
+    for _ in 0..4 {
+        let paused: i64 = sqlx::query_scalar("select count(*) from queues").fetch_one(pool).await.unwrap();
+        assert_eq!(paused, 0);
+    }
+    db.close().await;
 }
