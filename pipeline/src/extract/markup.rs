@@ -9,23 +9,23 @@ use quick_xml::{
 };
 
 /// A stream over one XML text.
-pub(super) struct Markup<'a> {
+pub(crate) struct Markup<'a> {
     reader: Reader<&'a [u8]>,
     damaged: bool,
 }
 
 /// The next thing in the stream. An empty element is an `Open` and a `Close`.
-pub(super) enum Token<'a> {
+pub(crate) enum Token<'a> {
     Open(Element<'a>),
     Close(String),
     Text(Cow<'a, str>),
 }
 
 /// A start tag.
-pub(super) struct Element<'a>(BytesStart<'a>);
+pub(crate) struct Element<'a>(BytesStart<'a>);
 
 impl<'a> Markup<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         let mut reader = Reader::from_str(text);
         let config = reader.config_mut();
         config.check_end_names = false;
@@ -36,7 +36,7 @@ impl<'a> Markup<'a> {
     }
 
     /// The next token; `None` at the end, or where the text stops being XML.
-    pub(super) fn next(&mut self) -> Option<Token<'a>> {
+    pub(crate) fn next(&mut self) -> Option<Token<'a>> {
         loop {
             match self.reader.read_event() {
                 Ok(Event::Start(start) | Event::Empty(start)) => return Some(Token::Open(Element(start))),
@@ -67,19 +67,19 @@ impl<'a> Markup<'a> {
     }
 
     /// True when the stream ended because the text is not XML any more.
-    pub(super) fn is_damaged(&self) -> bool {
+    pub(crate) fn is_damaged(&self) -> bool {
         self.damaged
     }
 }
 
 impl Element<'_> {
     /// The name without its prefix.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.0.local_name().into_inner()
     }
 
     /// The value of the attribute called `name`, whatever its prefix.
-    pub(super) fn attribute(&self, name: &str) -> Option<String> {
+    pub(crate) fn attribute(&self, name: &str) -> Option<String> {
         let mut attributes = self.0.attributes();
         let found = attributes.with_checks(false).flatten().find(|one| one.key.local_name().as_ref() == name)?;
         let value = found.normalized_value(XmlVersion::Implicit1_0);
@@ -87,7 +87,7 @@ impl Element<'_> {
     }
 
     /// All attributes in order, names with their prefixes.
-    pub(super) fn attributes(&self) -> Vec<(String, String)> {
+    pub(crate) fn attributes(&self) -> Vec<(String, String)> {
         let mut attributes = self.0.attributes();
         let found = attributes.with_checks(false).flatten().map(|one| {
             let value = one.normalized_value(XmlVersion::Implicit1_0);
@@ -97,7 +97,7 @@ impl Element<'_> {
     }
 
     /// True when the attribute called `name` is there and says yes.
-    pub(super) fn says(&self, name: &str) -> bool {
+    pub(crate) fn says(&self, name: &str) -> bool {
         self.attribute(name).is_some_and(|value| matches!(value.as_str(), "1" | "true" | "on"))
     }
 }

@@ -15,7 +15,7 @@ mod imported;
 mod iwork;
 mod json;
 mod listing;
-mod markup;
+pub(crate) mod markup;
 mod msg;
 mod odf;
 mod ods;
@@ -76,7 +76,7 @@ pub(crate) fn document(
         return decrypted(name, bytes, settings, engines, keys, send);
     }
     let mut bytes = bytes;
-    protection::unlock(format, &mut bytes, keys)?;
+    protection::unlock(format, &mut bytes, &settings.limits, keys)?;
     let mut composer = Composer::new(&settings.limits);
     let mut scans = Scans { settings, sent: 0, send };
     match format {

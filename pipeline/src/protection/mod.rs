@@ -1,9 +1,10 @@
-//! Office files under a password (MS-OFFCRYPTO), the newer in a wrapper, XLS and DOC in their own streams: opened in memory, by a password everybody knows or by one of the
-//! candidates. A password counts as right only when the file's own verifier says so.
+//! Office files under a password (MS-OFFCRYPTO), the newer in a wrapper, XLS and DOC in their own streams, and `OpenDocument`:
+//! opened in memory, by a password everybody knows or by one of the candidates. A password counts as right only when the file's own verifier says so.
 
 mod agile;
 mod binary;
 mod cipher;
+mod odf;
 mod rc4;
 mod standard;
 mod xor;
@@ -13,7 +14,6 @@ use std::io::{Cursor, Read};
 use cfb::CompoundFile;
 use domain::outcome::{Category, Exception};
 
-pub(crate) use self::binary::unlock;
 use crate::{extract::corrupt, format::Format, limits::Limits, passwords::KeyRing, sniff};
 
 /// Passwords that Excel and PowerPoint use by themselves for files that are only protected against changes.
@@ -34,6 +34,15 @@ impl Opened {
             Format::EncryptedOffice => Format::Unknown,
             format => format,
         }
+    }
+}
+
+/// Decrypts an old Office file or an `OpenDocument` in place, if it is encrypted.
+pub(crate) fn unlock(format: Format, bytes: &mut Vec<u8>, limits: &Limits, keys: &KeyRing) -> Result<(), Exception> {
+    match format {
+        Format::Odt | Format::Ods | Format::Odp => odf::unlock(bytes, limits, keys),
+        Format::Xls | Format::Doc => binary::unlock(format, bytes, keys),
+        _ => Ok(()),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Rich text, `OpenDocument` and books: real files whose words are known, small ones made for what is rare, hostile ones.
 
+use std::collections::BTreeSet;
+
 use domain::{outcome::Category, text::Text};
-use pipeline::Format;
+use pipeline::{Format, ReadError, identify};
 
 use crate::{
     containers::zip,
-    machine::{category, extract, file, reader},
+    machine::{NEVER, category, extract, file, reader, secrets},
 };
 
 fn read(name: &str) -> Text {
@@ -85,10 +87,7 @@ fn hostile_rich_text() {
     assert_eq!(rtf(br"{\rtf1 a}}}}} b\bin999999999 lost").text, "a b");
     assert_eq!(rtf(b"{\\rtf1 a\\u99999999999999?\\'zz\\'\\").text, "a?zz");
     assert_eq!(category(extract(&reader(), "a.rtf", b"{\\rtf1 }")), Category::NoText);
-    assert_eq!(
-        category(reader().extract(Format::Rtf, "a.rtf", &mut &b"no rtf"[..], &crate::machine::NEVER)),
-        Category::Corrupt
-    );
+    assert_eq!(category(reader().extract(Format::Rtf, "a.rtf", &mut &b"no rtf"[..], &NEVER)), Category::Corrupt);
 }
 
 #[test]
@@ -237,4 +236,53 @@ fn a_protected_old_presentation_is_named() {
     let mark = bytes.windows(4).position(|four| four == b"\x5f\xc0\x91\xe3").unwrap();
     bytes[mark..mark + 4].copy_from_slice(b"\xdf\xc4\xd1\xf3");
     assert_eq!(category(extract(&reader(), "a.ppt", &bytes)), Category::Encrypted);
+}
+
+#[test]
+fn open_documents_under_a_password() {
+    for (name, original) in [("locked.odt", "fake.odt"), ("locked.ods", "testFooter.ods")] {
+        let bytes = file(name);
+        assert_eq!(category(extract(&reader(), name, &bytes)), Category::Encrypted, "{name}");
+        let wrong = reader().with_passwords(secrets(&["wrong", ""]));
+        assert_eq!(category(extract(&wrong, name, &bytes)), Category::Encrypted, "{name}");
+        let right = reader().with_passwords(secrets(&["wrong", "sécret"]));
+        let opened = right.extract(identify(&bytes, name).format, name, &mut &bytes[..], &NEVER).unwrap();
+        assert_eq!(opened.opened_with, BTreeSet::from([1]), "{name}");
+        let expected = read(original);
+        assert_eq!((opened.text.text, opened.text.metadata), (expected.text, expected.metadata), "{name}");
+        for at in (40..bytes.len()).step_by(bytes.len() / 30) {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 0x11;
+            if let Err(ReadError::Exception(exception)) = extract(&right, name, &bytes) {
+                assert_ne!(exception.category, Category::Crashed, "{name} {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn open_documents_that_ask_for_too_much_or_are_too_old() {
+    let locked = |algorithm: &str, rounds: &str| {
+        let manifest = format!(
+            "<manifest:manifest><manifest:file-entry manifest:full-path='content.xml'><manifest:encryption-data \
+             manifest:checksum-type='SHA1/1K' manifest:checksum='AAAA'><manifest:algorithm manifest:algorithm-name='{algorithm}' \
+             manifest:initialisation-vector='AAAA'/><manifest:key-derivation manifest:key-derivation-name='PBKDF2' \
+             manifest:iteration-count='{rounds}' manifest:salt='AAAA'/></manifest:encryption-data></manifest:file-entry></manifest:manifest>"
+        );
+        zip(&[
+            ("mimetype", b"application/vnd.oasis.opendocument.text"),
+            ("content.xml", b"0123456789abcdef"),
+            ("META-INF/manifest.xml", manifest.as_bytes()),
+        ])
+    };
+    let reader = reader().with_passwords(secrets(&["sécret"]));
+    let aes = "http://www.w3.org/2001/04/xmlenc#aes256-cbc";
+    for (algorithm, rounds, expected) in [
+        ("Blowfish CFB", "1024", Category::Unsupported),
+        (aes, "1024", Category::Encrypted),
+        (aes, "4000000000", Category::TooLarge),
+        (aes, "many", Category::TooLarge),
+    ] {
+        assert_eq!(category(extract(&reader, "a.odt", &locked(algorithm, rounds))), expected, "{algorithm} {rounds}");
+    }
 }
