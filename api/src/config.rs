@@ -29,6 +29,10 @@ pub struct ApiConfig {
     pub max_body_bytes: usize,
     /// Largest single file in bytes that an upload may hold.
     pub max_upload_bytes: u64,
+    /// Largest load file in bytes.
+    pub max_load_file_bytes: u64,
+    /// Hours without a byte after which an upload in pieces is forgotten.
+    pub upload_hours: u64,
     /// True lets anybody sign up as a member; otherwise an invitation is needed.
     pub open_signup: bool,
     /// Minutes an access token is good for.
@@ -58,6 +62,8 @@ impl Default for ApiConfig {
             max_connections: 4_096,
             max_body_bytes: 1 << 20,
             max_upload_bytes: 4 << 30,
+            max_load_file_bytes: 4 << 30,
+            upload_hours: 24,
             open_signup: false,
             access_token_minutes: 15,
             refresh_token_days: 14,
@@ -89,6 +95,8 @@ impl ApiConfig {
             (self.max_connections as u64, "max_connections must be at least 1"),
             (self.max_body_bytes as u64, "max_body_bytes must be at least 1"),
             (self.max_upload_bytes, "max_upload_bytes must be at least 1"),
+            (self.max_load_file_bytes, "max_load_file_bytes must be at least 1"),
+            (self.upload_hours, "upload_hours must be at least 1"),
             (self.access_token_minutes, "access_token_minutes must be at least 1"),
             (self.refresh_token_days, "refresh_token_days must be at least 1"),
             (self.session_days, "session_days must be at least 1"),
@@ -101,6 +109,11 @@ impl ApiConfig {
             }
             None => Ok(()),
         }
+    }
+
+    /// How long an upload in pieces waits for more.
+    pub(crate) fn upload_patience(&self) -> Duration {
+        Duration::from_secs(self.upload_hours.saturating_mul(3_600))
     }
 
     pub(crate) fn session_lives(&self) -> storage::sessions::Lifetimes {

@@ -53,6 +53,23 @@ impl Timestamp {
             .unwrap_or_else(|| "9999-12-31T23:59:59Z".to_owned())
     }
 
+    /// The form of HTTP headers (RFC 9110 §5.6.7): `Sat, 31 Jan 2026 09:30:00 GMT`.
+    pub fn http_date(self) -> String {
+        let time = OffsetDateTime::from_unix_timestamp(self.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let (weekday, month) = (time.weekday().to_string(), time.month().to_string());
+        let short = |name: &str| name.chars().take(3).collect::<String>();
+        format!(
+            "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
+            short(&weekday),
+            time.day(),
+            short(&month),
+            time.year(),
+            time.hour(),
+            time.minute(),
+            time.second()
+        )
+    }
+
     /// Parses RFC 3339; `None` when the text is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let t = OffsetDateTime::parse(text, &Rfc3339).ok()?;
@@ -130,6 +147,12 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headers_have_dates_of_their_own() {
+        let time = Timestamp::parse("2026-01-31T09:30:05.9Z").unwrap_or_default();
+        assert_eq!(time.http_date(), "Sat, 31 Jan 2026 09:30:05 GMT");
+    }
 
     #[test]
     fn rfc3339_round_trips_to_the_microsecond() {

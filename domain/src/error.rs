@@ -51,12 +51,14 @@ codes! {
     Infected = "infected", 409, "the virus scanner found something in the file; its bytes are not handed out";
     IdempotencyMismatch = "idempotency_mismatch", 409, "this Idempotency-Key was used with another request; use a fresh key";
     IdempotencyInProgress = "idempotency_in_progress", 409, "a request with this Idempotency-Key is still running; wait and repeat it";
+    UnsupportedProtocol = "unsupported_protocol", 412, "uploads in pieces speak tus 1.0.0; send Tus-Resumable: 1.0.0";
     TooLarge = "too_large", 413, "the body or file exceeds the configured limit";
     UnsupportedMediaType = "unsupported_media_type", 415, "this route does not take that Content-Type";
     RangeNotSatisfiable = "range_not_satisfiable", 416, "the requested range lies outside the file";
     Invalid = "invalid", 422, "a field does not hold a permitted value; the message says which";
     WeakPassword = "weak_password", 422, "the password is too short or too easy to guess; the message says why";
     TooManyRequests = "too_many_requests", 429, "too many requests; wait for the time in Retry-After";
+    ChecksumMismatch = "checksum_mismatch", 460, "the bytes that came do not have the checksum that was sent; send them again";
     Internal = "internal", 500, "something failed inside dia; the request id finds it in the log";
     Unavailable = "unavailable", 503, "dia is starting, stopping or a backend is away; repeat the request";
     StorageFull = "storage_full", 507, "the disk is full; nothing was stored, repeat the upload when there is room";

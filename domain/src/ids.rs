@@ -78,6 +78,12 @@ ids! {
     DatabaseId,
     /// One delivery of files into a database; the unit that is reconciled.
     BatchId,
+    /// A load file delivered with a batch.
+    LoadFileId,
+    /// One file that a load file announces.
+    ItemId,
+    /// A file that arrives in pieces.
+    UploadId,
     /// One file, or one item unpacked from a container.
     DocumentId,
     /// One reading of a document.

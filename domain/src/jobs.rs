@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     clock::Timestamp,
-    ids::{BatchId, CaseId, DatabaseId, DocumentId, MessageId},
+    ids::{BatchId, CaseId, DatabaseId, DocumentId, LoadFileId, MessageId, UploadId},
 };
 
 /// A named stream of work with its own workers.
@@ -297,6 +297,53 @@ impl Job for RetryProtected {
     }
 }
 
+/// Read a load file and note the items it announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadLoadFile {
+    /// The case.
+    pub case: CaseId,
+    /// The load file.
+    pub load_file: LoadFileId,
+}
+
+impl Job for ReadLoadFile {
+    const KIND: &'static str = "read_load_file";
+    const QUEUE: Queue = Queue::Ingest;
+    // Files wait for what is known about them.
+    const POLICY: Policy = Policy { timeout: Duration::from_hours(12), priority: 10, ..Policy::DEFAULT };
+
+    fn case(&self) -> Option<CaseId> {
+        Some(self.case)
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("{}:{}", Self::KIND, self.load_file))
+    }
+}
+
+/// Put the parts of an upload that is complete together into one file, and receive it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssembleUpload {
+    /// The case.
+    pub case: CaseId,
+    /// The upload.
+    pub upload: UploadId,
+}
+
+impl Job for AssembleUpload {
+    const KIND: &'static str = "assemble_upload";
+    const QUEUE: Queue = Queue::Ingest;
+    const POLICY: Policy = Policy { timeout: Duration::from_hours(12), ..Policy::DEFAULT };
+
+    fn case(&self) -> Option<CaseId> {
+        Some(self.case)
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("{}:{}", Self::KIND, self.upload))
+    }
+}
+
 /// Answer the user's message: the payload names the assistant message that will hold the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerChat {
@@ -377,7 +424,7 @@ impl Job for SweepJobs {
 }
 
 /// Every kind, for tests that enumerate them.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 14] = [
     IngestDocument::KIND,
     ExtractText::KIND,
     RecogniseText::KIND,
@@ -386,6 +433,8 @@ pub const KINDS: [&str; 12] = [
     RelateDocuments::KIND,
     ReprocessBatch::KIND,
     RetryProtected::KIND,
+    ReadLoadFile::KIND,
+    AssembleUpload::KIND,
     AnswerChat::KIND,
     PurgeCase::KIND,
     CollectGarbage::KIND,

@@ -125,6 +125,8 @@ fn add(writer: &mut Writer, id: DocumentId, name: &str, text: &Text, chunks: &[C
         media_type: "text/plain",
         custodian: None,
         copy_custodians: &[],
+        control_number: None,
+        listed: &[],
         labels: &[],
         metadata: &Metadata::default(),
         pages: u32::try_from(text.pages.len())?,

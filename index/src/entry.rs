@@ -37,6 +37,10 @@ pub struct Entry<'a> {
     pub copy_custodians: &'a [String],
     /// Labels put on it by reviewers.
     pub labels: &'a [String],
+    /// Its number in a production (Bates number, control number).
+    pub control_number: Option<&'a str>,
+    /// What else a load file says of it, values only.
+    pub listed: &'a [String],
     /// What the document says about itself.
     pub metadata: &'a Metadata,
     /// Number of pages.
@@ -121,6 +125,13 @@ impl Entry<'_> {
         for label in self.labels {
             entry.add_text(fields.label, label);
             entry.add_text(fields.exact_label, label);
+        }
+        if let Some(number) = self.control_number {
+            entry.add_text(fields.name, number);
+            entry.add_text(fields.about, number);
+        }
+        for value in self.listed {
+            entry.add_text(fields.about, value);
         }
         entry.add_text(fields.media_type, self.media_type);
         entry.add_text(fields.exact_type, self.media_type);

@@ -40,6 +40,11 @@ pub(crate) fn guess(bytes: &[u8]) -> &'static Encoding {
     detector.guess(None, Utf8Detection::Allow)
 }
 
+/// The encoding that the beginning of a text shows by a byte order mark, or by the zeros of UTF-16.
+pub(crate) fn shown(beginning: &[u8]) -> Option<&'static Encoding> {
+    Encoding::for_bom(beginning).map(|(encoding, _)| encoding).or_else(|| utf16_without_mark(beginning))
+}
+
 /// UTF-16 shows itself by zero bytes at nearly every other place.
 fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     let sample = bytes.get(..1024).unwrap_or(bytes);
@@ -58,7 +63,7 @@ fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
 
 /// True when `sample` (the start of a file) reads as text in some encoding.
 pub(crate) fn looks_like_text(sample: &[u8]) -> bool {
-    if Encoding::for_bom(sample).is_some() || utf16_without_mark(sample).is_some() {
+    if shown(sample).is_some() {
         return true;
     }
     let strange = |byte: &&u8| matches!(**byte, 0..=8 | 14..=26 | 28..=31 | 127);

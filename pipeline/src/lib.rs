@@ -17,6 +17,7 @@
 pub mod chunk;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod load_file;
 
 mod child;
 mod compose;

@@ -4,8 +4,8 @@
 use domain::{
     clock::Timestamp,
     ids::{
-        AuditId, BatchId, CaseId, ConversationId, DatabaseId, DocumentId, JobId, MessageId, PasswordId, SessionId,
-        UserId,
+        AuditId, BatchId, CaseId, ConversationId, DatabaseId, DocumentId, JobId, LoadFileId, MessageId, PasswordId,
+        SessionId, UploadId, UserId,
     },
     jobs::Queue,
     outcome::Category,
@@ -101,10 +101,24 @@ events! {
     GenerationPublished { case: CaseId, database: DatabaseId, number: u64, added: u64, removed: u64 } = "database.generation_published", "database", Some(database.uuid()), Some(case);
     /// A batch was opened.
     BatchOpened { case: CaseId, batch: BatchId } = "batch.opened", "batch", Some(batch.uuid()), Some(case);
-    /// A batch was closed: nothing more will be delivered.
-    BatchClosed { case: CaseId, batch: BatchId } = "batch.closed", "batch", Some(batch.uuid()), Some(case);
+    /// A batch was sealed: nothing more will be delivered.
+    BatchSealed { case: CaseId, batch: BatchId } = "batch.sealed", "batch", Some(batch.uuid()), Some(case);
     /// A batch was cancelled.
     BatchCancelled { case: CaseId, batch: BatchId, excluded: u64 } = "batch.cancelled", "batch", Some(batch.uuid()), Some(case);
+    /// A load file was delivered.
+    LoadFileReceived { case: CaseId, batch: BatchId, load_file: LoadFileId, sha256: String } = "load_file.received", "load_file", Some(load_file.uuid()), Some(case);
+    /// Items of a load file were noted.
+    ItemsAnnounced { case: CaseId, load_file: LoadFileId, items: u64 } = "load_file.items_announced", "load_file", Some(load_file.uuid()), Some(case);
+    /// A load file was read to its end.
+    LoadFileRead { case: CaseId, load_file: LoadFileId, items: u64, refused: u64 } = "load_file.read", "load_file", Some(load_file.uuid()), Some(case);
+    /// A load file could not be read.
+    LoadFileFailed { case: CaseId, load_file: LoadFileId } = "load_file.failed", "load_file", Some(load_file.uuid()), Some(case);
+    /// An upload in pieces was begun.
+    UploadCreated { case: CaseId, batch: BatchId, upload: UploadId } = "upload.created", "upload", Some(upload.uuid()), Some(case);
+    /// A piece of an upload was stored.
+    UploadContinued { case: CaseId, upload: UploadId, received: u64 } = "upload.continued", "upload", Some(upload.uuid()), Some(case);
+    /// An upload ended without becoming a document: it was given up, or expired.
+    UploadEnded { case: CaseId, upload: UploadId } = "upload.ended", "upload", Some(upload.uuid()), Some(case);
     /// Files were received; each with its SHA-256.
     DocumentsReceived { case: CaseId, batch: BatchId, documents: Vec<(DocumentId, String)> } = "document.received", "batch", Some(batch.uuid()), Some(case);
     /// A document was identified and its members became documents.

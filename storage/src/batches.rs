@@ -32,7 +32,7 @@ pub struct Batch {
     pub database_id: DatabaseId,
     /// How it came: `upload` or `import`.
     pub source: String,
-    /// `open`, `closed` or `cancelled`.
+    /// `open`, `sealed` or `cancelled`.
     pub state: String,
     /// What the one who delivered it said about it.
     pub details: BatchDetails,
@@ -114,6 +114,13 @@ impl Batch {
         open_row(tx, row.ok_or(Error::NotFound)?).await
     }
 
+    /// Loads a batch for a job of its case.
+    pub async fn load(tx: &mut Tx, case: CaseId, id: BatchId) -> Result<Self> {
+        let row: Option<Row> = query!(tx, c => sqlx::query_as("select * from batches where id = $1 and case_id = $2")
+            .bind(id.uuid()).bind(case.uuid()).fetch_optional(c).await)?;
+        open_row(tx, row.ok_or(Error::NotFound)?).await
+    }
+
     /// A database's batches, newest first.
     pub async fn list(tx: &mut Tx, database: &Database, page: &PageQuery) -> Result<Page<Self>> {
         let limit = page.limit()?;
@@ -142,16 +149,16 @@ impl Batch {
         Ok(counts)
     }
 
-    /// Declares the delivery complete: no more files are taken.
-    pub async fn close(&self, tx: &mut Tx) -> Result<()> {
-        if self.state == "closed" {
+    /// Declares the delivery complete: no more files are taken, and what was announced and has not come is missing.
+    pub async fn seal(&self, tx: &mut Tx) -> Result<()> {
+        if self.state == "sealed" {
             return Ok(());
         }
         if self.state != "open" {
             return Err(Error::Conflict("the batch was cancelled"));
         }
-        self.set_state(tx, "closed").await?;
-        tx.audit(Audit::BatchClosed { case: self.case_id, batch: self.id }).await
+        self.set_state(tx, "sealed").await?;
+        tx.audit(Audit::BatchSealed { case: self.case_id, batch: self.id }).await
     }
 
     /// Stops a batch: waiting and running jobs are cancelled, what was not finished ends as excluded. What is indexed
@@ -163,6 +170,18 @@ impl Batch {
         tx.audit(Audit::BatchCancelled { case: self.case_id, batch: self.id, excluded }).await?;
         tx.publish(Topic::Database(self.database_id), Event::DatabaseChanged { database: self.database_id });
         Ok(excluded)
+    }
+
+    /// Whether the batch takes files now, and so until this transaction ends: a cancellation waits for it.
+    pub(crate) async fn takes_files(&self, tx: &mut Tx) -> Result<bool> {
+        let sql = if tx.is_postgres() {
+            "select state from batches where id = $1 for no key update"
+        } else {
+            "select state from batches where id = $1"
+        };
+        let state: Option<String> =
+            query!(tx, c => sqlx::query_scalar(sql).bind(self.id.uuid()).fetch_optional(c).await)?;
+        Ok(state.as_deref() == Some("open"))
     }
 
     async fn set_state(&self, tx: &mut Tx, state: &str) -> Result<()> {

@@ -47,6 +47,33 @@ pub async fn of_case(tx: &mut Tx, case: CaseId, after: BlobId, most: u32) -> Res
     Ok(ids.into_iter().map(BlobId).collect())
 }
 
+/// Deletes objects that were stored in vain or have been struck from the register. One that a row refers to nevertheless (a
+/// commit that failed with its connection may have happened) stays; what fails is left to the garbage collection.
+pub async fn discard(storage: &Storage, blobs: impl IntoIterator<Item = BlobId>) {
+    let mut blobs = blobs.into_iter().peekable();
+    if blobs.peek().is_none() {
+        return;
+    }
+    if let Err(error) = delete_unregistered(storage, blobs).await {
+        tracing::warn!(%error, "objects were left for the garbage collection");
+    }
+}
+
+async fn delete_unregistered(storage: &Storage, blobs: impl Iterator<Item = BlobId>) -> Result<()> {
+    let mut unregistered = Vec::new();
+    let mut tx = storage.read(&domain::actor::Actor::system(Uuid::nil())).await?;
+    for blob in blobs {
+        if !tx.is_registered(blob).await? {
+            unregistered.push(blob);
+        }
+    }
+    drop(tx);
+    for blob in unregistered {
+        storage.objects.delete(blob).await?;
+    }
+    Ok(())
+}
+
 /// Deletes objects that are older than `older_than` and not registered. Returns how many.
 pub async fn collect_orphans(storage: &Storage, older_than: Timestamp) -> Result<u64> {
     let mut removed = 0;

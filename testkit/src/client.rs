@@ -141,7 +141,7 @@ impl Client {
         }
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, self.url(path)).bearer_auth(&self.token)
     }
 
@@ -292,7 +292,7 @@ fn http() -> Result<reqwest::Client> {
     Ok(reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).timeout(Duration::from_mins(5)).build()?)
 }
 
-async fn answer(response: reqwest::Response) -> Result<Value> {
+pub(crate) async fn answer(response: reqwest::Response) -> Result<Value> {
     let status = response.status();
     let bytes = response.bytes().await?;
     let body: Value = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes)? };
@@ -303,7 +303,7 @@ async fn answer(response: reqwest::Response) -> Result<Value> {
     Err(Refused { status, code: field("code"), message: field("message") }.into())
 }
 
-fn text(body: &Value, name: &str) -> Result<String> {
+pub(crate) fn text(body: &Value, name: &str) -> Result<String> {
     body[name].as_str().map(ToOwned::to_owned).with_context(|| format!("no {name} in {body}"))
 }
 

@@ -37,6 +37,8 @@ pub struct WorkersConfig {
     pub poll_milliseconds: u64,
     /// How long running jobs may go on after dia was told to stop, in seconds; then they are handed back. Default 20.
     pub stop_seconds: u64,
+    /// Most items that one load file may announce. Default 2000000.
+    pub max_items: u64,
     /// Most documents in one step of an index. Default 2000.
     pub index_documents: u32,
     /// Most text in one step of an index, in megabytes. Default 64.
@@ -88,6 +90,7 @@ impl Default for WorkersConfig {
             lease_seconds: 30,
             poll_milliseconds: 1_000,
             stop_seconds: 20,
+            max_items: 2_000_000,
             index_documents: 2_000,
             index_text_megabytes: 64,
             index_memory_megabytes: 64,

@@ -1,12 +1,17 @@
 //! How a document and its text are shown.
 
+use std::collections::BTreeMap;
+
 use domain::{
-    ids::{BatchId, CaseId, DatabaseId, DocumentId, UserId},
+    ids::{BatchId, CaseId, DatabaseId, DocumentId, ItemId, UserId},
     outcome::{Category, DocumentState, Exception, Exclusion},
     text::{Metadata, PageSource, PageText, Text},
 };
 use serde::Serialize;
-use storage::documents::{Document, NearDuplicate, Reading};
+use storage::{
+    documents::{Document, NearDuplicate, Reading},
+    items::Listed,
+};
 use utoipa::ToSchema;
 
 use super::versions::ReadingBody;
@@ -44,6 +49,8 @@ pub struct DocumentBody {
     pub custodian: Option<String>,
     /// Labels.
     pub labels: Vec<String>,
+    /// What the load file of its delivery says of it.
+    pub load_file: Option<ListedBody>,
     /// `received`, `ingested`, `extracted`, `indexed`, `duplicate`, `excluded` or `exception`.
     pub state: &'static str,
     /// Format, once identified.
@@ -85,6 +92,31 @@ pub struct DocumentBody {
     pub created_at: String,
     /// When it last moved (RFC 3339).
     pub updated_at: String,
+}
+
+/// What a load file says of a document.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ListedBody {
+    /// The item it was announced as.
+    #[schema(value_type = Uuid)]
+    pub item_id: ItemId,
+    /// Its number in the production (Bates number, control number).
+    pub control_number: Option<String>,
+    /// The control number of the item it is attached to.
+    pub parent_control_number: Option<String>,
+    /// Everything else, by the names of the load file.
+    pub fields: BTreeMap<String, String>,
+}
+
+impl From<Listed> for ListedBody {
+    fn from(listed: Listed) -> Self {
+        Self {
+            item_id: listed.item,
+            control_number: listed.control_number,
+            parent_control_number: listed.parent,
+            fields: listed.fields,
+        }
+    }
 }
 
 /// A group of near-duplicates, as one of them sees it.
@@ -216,6 +248,7 @@ impl From<Document> for DocumentBody {
             path: document.details.path,
             custodian: document.details.custodian,
             labels: document.details.labels,
+            load_file: document.details.listed.map(ListedBody::from),
             state: document.state.name(),
             format: document.format,
             media_type: document.media_type,

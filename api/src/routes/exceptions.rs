@@ -190,7 +190,7 @@ fn line(out: &mut String, row: &ExceptionRow) {
 }
 
 /// A quoted cell. A name that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, CSV injection).
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     format!("\"{}{}\"", if formula { "'" } else { "" }, text.replace('"', "\"\""))
 }

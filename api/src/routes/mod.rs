@@ -3,6 +3,7 @@
 #![allow(unused_qualifications, reason = "the expansion of utoipa::path writes them")]
 
 pub mod auth;
+pub mod batch_errors;
 pub mod batches;
 pub mod cases;
 pub mod chat;
@@ -15,12 +16,14 @@ pub mod exceptions;
 pub mod health;
 pub mod invitations;
 pub mod jobs;
+pub mod load_files;
 pub mod members;
 pub mod metrics;
 pub mod passwords;
 pub mod queues;
 pub mod search;
 pub mod sessions;
+pub mod tus;
 pub mod upload_bodies;
 pub mod uploads;
 pub mod versions;
@@ -40,6 +43,7 @@ pub(crate) fn of_process() -> OpenApiRouter<State> {
 pub fn all() -> OpenApiRouter<State> {
     let resources = OpenApiRouter::new()
         .merge(auth::routes())
+        .merge(batch_errors::routes())
         .merge(batches::routes())
         .merge(cases::routes())
         .merge(chat::routes())
@@ -50,11 +54,13 @@ pub fn all() -> OpenApiRouter<State> {
         .merge(exceptions::routes())
         .merge(invitations::routes())
         .merge(jobs::routes())
+        .merge(load_files::routes())
         .merge(members::routes())
         .merge(passwords::routes())
         .merge(queues::routes())
         .merge(search::routes())
         .merge(sessions::routes())
+        .merge(tus::routes())
         .merge(uploads::routes())
         .merge(versions::routes())
         .merge(workers::routes())

@@ -23,7 +23,7 @@ use storage::{
     cases::Case,
     databases::{Database, Deduplication},
     documents::{self, Details, Receipt},
-    idempotency,
+    idempotency, load_files,
     objects::{BlobKind, Stored},
     vault::CaseKey,
 };
@@ -170,11 +170,11 @@ impl Intake {
 
     async fn take(mut self, mut parts: Parts) -> Result<Response> {
         let taken = self.read(&mut parts).await;
-        if taken.is_err() {
+        if let Err(error) = taken {
             let blobs: Vec<BlobId> = self.pending.drain(..).map(|pending| pending.stored.blob).collect();
-            forget(&self.state, blobs).await;
+            forget_after(&self.state, &error, blobs).await;
+            return Err(error);
         }
-        taken?;
         let (Some(database_id), Some(batch_id)) = (self.database, self.batch) else { return Err(self.nothing_taken()) };
         let status = if self.files.is_empty() { StatusCode::OK } else { StatusCode::CREATED };
         let body = UploadBody { database_id, batch_id, files: self.files, rejected: self.rejected };
@@ -248,11 +248,10 @@ impl Intake {
             );
             return Ok(());
         };
-        let sha256 = hex::encode(stored.sha256);
         // In a batch of its own, the place in the request tells copies of one file apart.
         let key = match self.said.batch_id {
-            Some(_) => format!("{sha256} {path}"),
-            None => format!("{number} {sha256} {path}"),
+            Some(_) => documents::key_of(&stored, &path),
+            None => format!("{number} {}", documents::key_of(&stored, &path)),
         };
         let (custodian, labels) = self.inherited.clone().unwrap_or_default();
         let details = Details { name, path, custodian, labels, file_modified_at: modified_at, ..Details::default() };
@@ -277,7 +276,11 @@ impl Intake {
         if let Some(id) = self.said.batch_id {
             let database = self.database.ok_or_else(Error::not_found)?;
             let database = Database::find(&mut tx, database, Action::Upload).await?;
-            let details = Batch::find(&mut tx, &database, id).await?.details;
+            let batch = Batch::find(&mut tx, &database, id).await?;
+            if load_files::waits(&mut tx, &batch).await? {
+                return Err(Error::new(Code::Conflict, load_files::STILL_READ));
+            }
+            let details = batch.details;
             let custodian = self.said.custodian.clone().or(details.custodian);
             let labels = if self.said.labels.is_empty() { details.labels } else { self.said.labels.clone() };
             (self.batch, self.inherited) = (Some(id), Some((custodian, labels)));
@@ -315,8 +318,8 @@ impl Intake {
 
     /// Makes documents of what is pending: rows, audit event and jobs in one transaction.
     async fn commit(&mut self, last: bool) -> Result<()> {
-        let close = last && self.said.batch_id.is_none() && (self.batch.is_some() || !self.pending.is_empty());
-        if self.pending.is_empty() && !close {
+        let seal = last && self.said.batch_id.is_none() && (self.batch.is_some() || !self.pending.is_empty());
+        if self.pending.is_empty() && !seal {
             return Ok(());
         }
         let mut tx = self.state.storage.begin(&self.actor).await?;
@@ -332,8 +335,8 @@ impl Intake {
                 error => Error::from(error),
             })?;
         }
-        if close && batch.state == "open" {
-            batch.close(&mut tx).await?;
+        if seal && batch.state == "open" {
+            batch.seal(&mut tx).await?;
         }
         tx.commit().await?;
         (self.database, self.batch) = (Some(database.id), Some(batch.id));
@@ -431,11 +434,15 @@ pub(super) async fn store(
     Ok(Some(writer.finish().await.map_err(storage::Error::from)?))
 }
 
+/// Removes what a request stored in vain. After a commit that failed with its connection the rows may stand nevertheless: then the
+/// garbage collection decides.
+pub(super) async fn forget_after(state: &State, error: &Error, blobs: Vec<BlobId>) {
+    if !matches!(error.code(), Code::Internal | Code::Unavailable) {
+        forget(state, blobs).await;
+    }
+}
+
 /// Removes objects that no row refers to. What fails here is collected later.
 pub(super) async fn forget(state: &State, blobs: Vec<BlobId>) {
-    for blob in blobs {
-        if let Err(error) = state.storage.objects.delete(blob).await {
-            tracing::warn!(%error, "an unwanted object stays until it is collected");
-        }
-    }
+    storage::blobs::discard(&state.storage, blobs).await;
 }

@@ -104,7 +104,7 @@ async fn batches_open_count_close_and_cancel(test: TestStorage) {
     assert_eq!(files["items"][0]["custodian"], "Lee, Ann");
     assert_eq!(files["items"][1]["labels"], json!(["hot"]));
 
-    let close = papers.path(&format!("/batches/{batch}/close"));
+    let close = papers.path(&format!("/batches/{batch}/seal"));
     door.post(&close, &json!({})).by(&ann).send().await.expect(204);
     door.post(&close, &json!({})).by(&ann).send().await.expect(204);
     // What it holds is still answered; new files are refused.
@@ -116,14 +116,14 @@ async fn batches_open_count_close_and_cancel(test: TestStorage) {
     papers.upload("", Form::new().field("batch_id", &second).file("x.txt", b"x")).await.expect(201);
     let cancel = papers.path(&format!("/batches/{second}/cancel"));
     assert_eq!(door.post(&cancel, &json!({})).by(&ann).send().await.expect(200).json(), json!({ "excluded": 1 }));
-    door.post(&papers.path(&format!("/batches/{second}/close")), &json!({}))
+    door.post(&papers.path(&format!("/batches/{second}/seal")), &json!({}))
         .by(&ann)
         .send()
         .await
         .refused(409, "conflict");
     let list = papers.get(&papers.path("/batches")).await.expect(200).json();
     let states: Vec<&str> = list["items"].as_array().unwrap().iter().map(|b| b["state"].as_str().unwrap()).collect();
-    assert_eq!(states, ["cancelled", "closed"]);
+    assert_eq!(states, ["cancelled", "sealed"]);
 
     papers.get(&papers.path(&format!("/batches/{}", BatchId::new()))).await.refused(404, "not_found");
     let missing = Form::new().field("batch_id", &BatchId::new().to_string()).file("x", b"x");
@@ -217,6 +217,7 @@ async fn exceptions_are_set_aside_with_a_note(test: TestStorage) {
 /// Every document route as it would be asked about `papers`.
 fn knocks(papers: &Papers<'_>, document: DocumentId, batch: &str) -> Vec<(&'static str, String)> {
     let case = format!("/api/v1/cases/{}", papers.case);
+    let child = document;
     let document = format!("/api/v1/documents/{document}");
     vec![
         ("GET", papers.path("")),
@@ -228,9 +229,18 @@ fn knocks(papers: &Papers<'_>, document: DocumentId, batch: &str) -> Vec<(&'stat
         ("GET", papers.path("/batches")),
         ("POST", papers.path("/batches")),
         ("GET", papers.path(&format!("/batches/{batch}"))),
-        ("POST", papers.path(&format!("/batches/{batch}/close"))),
+        ("POST", papers.path(&format!("/batches/{batch}/seal"))),
         ("POST", papers.path(&format!("/batches/{batch}/cancel"))),
         ("POST", papers.path(&format!("/batches/{batch}/reprocess"))),
+        ("GET", papers.path(&format!("/batches/{batch}/load-files"))),
+        ("POST", papers.path(&format!("/batches/{batch}/load-files"))),
+        ("GET", papers.path(&format!("/batches/{batch}/load-files/{child}"))),
+        ("GET", papers.path(&format!("/batches/{batch}/items"))),
+        ("GET", papers.path(&format!("/batches/{batch}/errors"))),
+        ("POST", papers.path(&format!("/batches/{batch}/uploads"))),
+        ("HEAD", papers.path(&format!("/batches/{batch}/uploads/{child}"))),
+        ("PATCH", papers.path(&format!("/batches/{batch}/uploads/{child}"))),
+        ("DELETE", papers.path(&format!("/batches/{batch}/uploads/{child}"))),
         ("GET", papers.path("/exceptions")),
         ("POST", papers.path("/exceptions/retry")),
         ("POST", papers.path("/exceptions/ignore")),
@@ -250,11 +260,21 @@ fn knocks(papers: &Papers<'_>, document: DocumentId, batch: &str) -> Vec<(&'stat
 
 async fn knock(door: &Door, person: &Person, request: &str, method: &str, path: &str) -> (u16, Vec<u8>, String) {
     let knock = door.knock(method, path).by(person).key("key").header("x-request-id", request);
+    let knock = if path.contains("/uploads") {
+        let knock = knock.header("tus-resumable", "1.0.0").header("upload-offset", "0").header("upload-length", "1");
+        knock.header("upload-metadata", "filename eA==").header("content-type", "application/offset+octet-stream")
+    } else {
+        knock
+    };
     let answer = match (method, path) {
         ("POST", path) if path.ends_with("/files") || path.ends_with("/replacement") => {
             let form = Form::new().file("a.txt", b"words").end();
             knock.header("content-type", &crate::papers::multipart()).body(form).send().await
         }
+        ("POST", path) if path.ends_with("/load-files") => {
+            knock.header("content-type", "text/csv").body("path\n").send().await
+        }
+        ("POST" | "PATCH", path) if path.contains("/uploads") => knock.body("x").send().await,
         ("PUT" | "POST", _) => {
             let body = match path {
                 path if path.ends_with("/ignore") => json!({ "note": "x" }),
@@ -309,14 +329,23 @@ async fn roles_decide(test: TestStorage) {
     let request = domain::ids::fresh().to_string();
     // What each role may not do, by the routes above; the rest answers with something else than a refusal.
     let uploads = |method: &str, path: &str| {
-        method == "POST"
-            && ["/files", "/batches", "/close", "/cancel", "/retry", "/ignore", "/reprocess", "/replacement"]
-                .iter()
-                .any(|end| path.ends_with(end))
+        let ends = [
+            "/files",
+            "/batches",
+            "/seal",
+            "/cancel",
+            "/retry",
+            "/ignore",
+            "/reprocess",
+            "/replacement",
+            "/load-files",
+        ];
+        path.contains("/uploads") || method == "POST" && ends.iter().any(|end| path.ends_with(end))
     };
     let manages = |method: &str, path: &str| method == "PUT" || path.ends_with("/reindex");
     let reads = |method: &str, path: &str| {
-        method == "GET" && ["/files", "/search", "/exceptions", "/documents/"].iter().any(|part| path.contains(part))
+        let parts = ["/files", "/search", "/exceptions", "/documents/", "/load-files", "/items", "/errors"];
+        method == "GET" && parts.iter().any(|part| path.contains(part))
     };
     for role in [CaseRole::Auditor, CaseRole::Reviewer, CaseRole::Paralegal, CaseRole::Lawyer] {
         let member = format!("/api/v1/cases/{}/members/{}", papers.case, bob.id);
@@ -328,7 +357,7 @@ async fn roles_decide(test: TestStorage) {
                     uploads(method, plain) || manages(method, plain) || reads(method, plain) || method == "DELETE"
                 }
                 CaseRole::Reviewer => uploads(method, plain) || manages(method, plain) || method == "DELETE",
-                _ => method == "DELETE",
+                _ => method == "DELETE" && !uploads(method, plain),
             };
             let (status, body, _) = knock(&door, &bob, &request, method, &path).await;
             assert_eq!(status == 403, refused, "{role:?} {method} {path}: {status} {}", String::from_utf8_lossy(&body));

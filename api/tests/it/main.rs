@@ -5,6 +5,7 @@
 mod cases;
 mod chat;
 mod databases;
+mod deliveries;
 mod documents;
 mod door;
 mod openapi;

@@ -260,6 +260,8 @@ fn add(writer: &mut Writer, document: &Document, text: &Text) {
         media_type: document.media_type.as_deref().unwrap(),
         custodian: details.custodian.as_deref(),
         copy_custodians: &[],
+        control_number: None,
+        listed: &[],
         labels: &details.labels,
         metadata: &text.metadata,
         pages: document.pages.unwrap(),

@@ -85,7 +85,7 @@ async fn a_file_is_kept_as_it_was_sent(test: TestStorage) {
     }
     let batch =
         papers.get(&papers.path(&format!("/batches/{}", answer["batch_id"].as_str().unwrap()))).await.expect(200);
-    assert_eq!((batch.text("/state"), batch.text("/name")), ("closed".to_owned(), "Box 7".to_owned()));
+    assert_eq!((batch.text("/state"), batch.text("/name")), ("sealed".to_owned(), "Box 7".to_owned()));
     assert_eq!(door.test.number("select count(*) from jobs where kind = 'ingest_document'").await, 6);
     assert_eq!(objects(&door.test), (6, 0));
     assert!(papers.trail().await.contains(&"document.received".to_owned()));

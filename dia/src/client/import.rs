@@ -63,7 +63,7 @@ pub(super) async fn run(
     };
     let rejected = upload(&session, &mut journal, database, &batch, &files).await?;
     let base = format!("/databases/{database}/batches/{batch}");
-    let _: Value = session.post(&format!("{base}/close"), &format!("{batch}-close"), &json!({})).await?;
+    let _: Value = session.post(&format!("{base}/seal"), &format!("{batch}-seal"), &json!({})).await?;
     for row in &rejected {
         out::line(&format!("rejected {}: {}", row["name"], row["message"].as_str().unwrap_or("")));
     }

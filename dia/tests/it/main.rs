@@ -10,4 +10,5 @@
 mod fleet;
 mod passwords;
 mod server;
+mod tus;
 mod walk;

@@ -19,6 +19,7 @@ mod hostile;
 mod identify;
 mod images;
 mod iwork;
+mod load_files;
 mod machine;
 mod mail;
 mod outlook;

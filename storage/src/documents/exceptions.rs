@@ -11,8 +11,16 @@ use domain::{
 };
 use uuid::Uuid;
 
-use super::{Details, Document, DocumentFilter, Ignored, place, protected::wait_for_container};
-use crate::{Error, Result, Tx, audit::Audit, cases::permit, databases::Database, db::change, tx::seal};
+use super::{Details, Document, DocumentFilter, Ignored, Row, columns, open_all, place, protected::wait_for_container};
+use crate::{
+    Error, Result, Tx,
+    audit::Audit,
+    batches::Batch,
+    cases::permit,
+    databases::Database,
+    db::{change, query},
+    tx::seal,
+};
 
 /// Longest note, in characters.
 const LONGEST_NOTE: usize = 2_000;
@@ -26,6 +34,14 @@ pub struct Selection {
     pub batch: Option<BatchId>,
     /// Only this document.
     pub document: Option<DocumentId>,
+}
+
+/// The exceptions of a batch after `after`, unpacked documents included, in the order of their ids.
+pub(crate) async fn exceptions_of(tx: &mut Tx, batch: &Batch, after: Uuid, most: i64) -> Result<Vec<Document>> {
+    let rows: Vec<Row> = query!(tx, c => sqlx::query_as(columns!(
+        "where f.batch_id = $1 and f.id > $2 and f.state = 'exception' and f.deleted_at is null order by f.id limit $3"))
+        .bind(batch.id.uuid()).bind(after).bind(most).fetch_all(c).await)?;
+    open_all(tx, batch.case_id, rows).await
 }
 
 /// Sends exceptions of a database found with [`Action::Upload`] through the pipeline again; a document that is named, also

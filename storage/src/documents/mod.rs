@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use content::{Copies, are_the_same, claim_content, copies_of, release_contents};
+pub(crate) use exceptions::exceptions_of;
 pub use exceptions::{Selection, ignore_exceptions, retry_exceptions};
 pub use index::{
     Waiting, databases_waiting, deleted, extracted, extracted_totals, forget_entries, indexed, mark_indexed,
@@ -34,7 +35,7 @@ pub use index::{
 pub use life::{Extracted, exclude_unfinished};
 pub use protected::{Opened, protected_container, retry_protected};
 pub use readings::{Reading, reader_id};
-pub use receive::{NewMember, Receipt, receive};
+pub use receive::{NewMember, Receipt, key_of, receive, receive_upload};
 pub use related::{NearDuplicate, attachments, of_thread};
 pub use relations::{Fingerprints, Relation};
 pub use reprocess::{Reread, Sent, reprocess};
@@ -46,6 +47,7 @@ use crate::{
     cases::{Case, permit, person},
     databases::Database,
     db::query,
+    items::Listed,
     tx::unseal,
     vault::{CaseKey, Place},
 };
@@ -148,6 +150,9 @@ pub struct Details {
     /// Who replaced the file, and why; none for the file as received.
     #[serde(default)]
     pub replacement: Option<Replacement>,
+    /// What a load file says of it.
+    #[serde(default)]
+    pub listed: Option<Listed>,
 }
 
 /// Who set an exception aside, when and why.

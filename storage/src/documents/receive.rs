@@ -16,9 +16,15 @@ use crate::{
     audit::Audit,
     batches::Batch,
     db::{change, query},
+    items, load_files,
     objects::{BlobKind, Stored},
     tx::seal,
 };
+
+/// What makes a file one item of a batch: the same bytes from the same path are the same item.
+pub fn key_of(stored: &Stored, path: &str) -> String {
+    format!("{} {path}", hex::encode(stored.sha256))
+}
 
 /// What became of a delivered item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,19 +63,38 @@ struct Insert<'a> {
 /// Each file comes with the key that makes it this item of the batch (for example its path and hash): an item received
 /// before keeps its document. A batch that is not open takes nothing new: [`Error::Conflict`].
 pub async fn receive(tx: &mut Tx, batch: &Batch, files: &[(&str, Details, Stored)]) -> Result<Vec<Receipt>> {
-    let open = is_open(tx, batch).await?;
+    let open = batch.takes_files(tx).await?;
+    take(tx, batch, files, open).await
+}
+
+/// The same for an upload that was complete before the batch was sealed.
+pub async fn receive_upload(tx: &mut Tx, batch: &Batch, files: &[(&str, Details, Stored)]) -> Result<Vec<Receipt>> {
+    let open = batch.takes_files(tx).await? || batch.state == "sealed";
+    take(tx, batch, files, open).await
+}
+
+async fn take(tx: &mut Tx, batch: &Batch, files: &[(&str, Details, Stored)], open: bool) -> Result<Vec<Receipt>> {
+    if load_files::waits(tx, batch).await? {
+        return Err(Error::Conflict(load_files::STILL_READ));
+    }
+    let announced = items::any(tx, batch.id).await?;
     let mut receipts = Vec::with_capacity(files.len());
     let mut fresh = Vec::new();
     for (key, details, stored) in files {
         let item_key: [u8; 32] = Sha256::digest(key.as_bytes()).into();
         let id = DocumentId::new();
+        let mut details = details.clone();
+        let item = if announced { items::announced(tx, batch, &mut details).await? } else { None };
         let state = DocumentState::Received;
-        let row = Insert { id, item_key, parent: None, family: id, ordinal: 0, state, details, stored };
+        let row = Insert { id, item_key, parent: None, family: id, ordinal: 0, state, details: &details, stored };
         if !open || !insert(tx, batch.case_id, batch.database_id, batch.id, &row).await? {
             let existing = existing(tx, batch.id.uuid(), &item_key).await?;
             let document = existing.ok_or(Error::Conflict("the batch takes no more files; open another"))?;
             receipts.push(Receipt { document, fresh: false });
             continue;
+        }
+        if let Some(item) = item {
+            items::deliver(tx, &item, id, stored).await?;
         }
         tx.register_blob(batch.case_id, BlobKind::Original, stored).await?;
         tx.enqueue(&IngestDocument { case: batch.case_id, document: id }).await?;
@@ -124,17 +149,6 @@ impl Document {
         }
         Ok(added)
     }
-}
-
-/// Whether the batch takes files now, and so until this transaction ends: a cancellation waits for it.
-async fn is_open(tx: &mut Tx, batch: &Batch) -> Result<bool> {
-    let sql = if tx.is_postgres() {
-        "select state from batches where id = $1 for no key update"
-    } else {
-        "select state from batches where id = $1"
-    };
-    let state: Option<String> = query!(tx, c => sqlx::query_scalar(sql).bind(batch.id.uuid()).fetch_optional(c).await)?;
-    Ok(state.as_deref() == Some("open"))
 }
 
 async fn existing(tx: &mut Tx, batch: Uuid, item_key: &[u8; 32]) -> Result<Option<DocumentId>> {

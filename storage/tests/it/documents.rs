@@ -199,7 +199,7 @@ async fn a_batch_that_is_not_open_takes_nothing_new(test: TestStorage) {
     let mut tx = matter.begin().await;
     let database = matter.database(&mut tx, Action::Upload).await;
     let row = Batch::find(&mut tx, &database, batch).await.unwrap();
-    row.close(&mut tx).await.unwrap();
+    row.seal(&mut tx).await.unwrap();
     tx.commit().await.unwrap();
     assert!(matches!(matter.receive(batch, "b.txt", b"b").await, Err(Error::Conflict(_))));
     assert_eq!(

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use domain::jobs::CollectGarbage;
-use storage::{attempts, audit::Audit, blobs, failpoint, generations, idempotency, jobs, sessions};
+use storage::{attempts, audit::Audit, blobs, failpoint, generations, idempotency, jobs, sessions, uploads};
 
 use super::discard;
 use crate::{
     context::Context,
     runner::{Handler, JobError, Run},
 };
+
+/// Uploads ended in one transaction.
+const UPLOADS: u32 = 100;
 
 impl Handler<CollectGarbage> for Context {
     async fn run(&self, _: &CollectGarbage, run: &Run) -> Result<(), JobError> {
@@ -18,6 +21,7 @@ impl Handler<CollectGarbage> for Context {
         let grace = Duration::from_secs(self.config.orphan_seconds.max(1));
         let objects = blobs::collect_orphans(&run.storage, run.storage.clock.now().minus(grace)).await?;
         failpoint::hit("garbage.after_orphans");
+        expired_uploads(run).await?;
         let mut tx = run.begin().await?;
         let mut rows = jobs::forget_old(&mut tx).await?;
         rows += idempotency::forget_old(&mut tx).await?;
@@ -41,6 +45,26 @@ async fn retired_generations(run: &Run, kept: Duration) -> Result<(), JobError> 
         tx.audit(Audit::GarbageCollected { objects: freed.len() as u64, rows }).await?;
         tx.commit().await?;
         failpoint::hit("garbage.after_strike");
+        discard(&run.storage, freed).await;
+        if run.cancel.is_cancelled() {
+            return Err(JobError::Cancelled);
+        }
+    }
+}
+
+/// Ends uploads that nobody went on with.
+async fn expired_uploads(run: &Run) -> Result<(), JobError> {
+    loop {
+        let mut tx = run.begin().await?;
+        let expired = uploads::expired(&mut tx, UPLOADS).await?;
+        if expired.is_empty() {
+            return Ok(());
+        }
+        let mut freed = Vec::new();
+        for upload in expired {
+            freed.extend(upload.end(&mut tx).await?);
+        }
+        tx.commit().await?;
         discard(&run.storage, freed).await;
         if run.cancel.is_cancelled() {
             return Err(JobError::Cancelled);

@@ -1,6 +1,7 @@
 //! The jobs: one file each, with its behaviour and what happens to its document when it is given up.
 
 mod answer_chat;
+mod assemble_upload;
 mod bank;
 mod collect_garbage;
 mod extract_text;
@@ -10,6 +11,7 @@ mod known_files;
 mod members;
 mod publish;
 mod purge_case;
+mod read_load_file;
 mod recognise_text;
 mod reindex_database;
 mod relate_documents;
@@ -23,14 +25,14 @@ use std::sync::{
 };
 
 use domain::{
-    ids::{BlobId, CaseId, DocumentId},
+    ids::{CaseId, DocumentId},
     jobs::{
-        AnswerChat, CollectGarbage, ExtractText, IndexDatabase, IngestDocument, PurgeCase, RecogniseText,
-        ReindexDatabase, RelateDocuments, ReprocessBatch, RetryProtected, SweepJobs,
+        AnswerChat, AssembleUpload, CollectGarbage, ExtractText, IndexDatabase, IngestDocument, PurgeCase,
+        ReadLoadFile, RecogniseText, ReindexDatabase, RelateDocuments, ReprocessBatch, RetryProtected, SweepJobs,
     },
     outcome::{Category, DocumentState, Exception},
 };
-use storage::{Storage, Tx, documents::Document};
+use storage::{Tx, blobs::discard, documents::Document};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -51,6 +53,8 @@ pub fn registry(context: Context) -> Registry {
         .on::<RelateDocuments>(&context)
         .on::<ReprocessBatch>(&context)
         .on::<RetryProtected>(&context)
+        .on::<ReadLoadFile>(&context)
+        .on::<AssembleUpload>(&context)
         .on::<PurgeCase>(&context)
         .on::<CollectGarbage>(&context)
         .on::<SweepJobs>(&context)
@@ -79,13 +83,4 @@ async fn give_up(tx: &mut Tx, case: CaseId, document: DocumentId, error: &JobErr
     document.set_exception(tx, &exception, None).await?;
     measure::documents(DocumentState::Exception, 1, document.size);
     Ok(())
-}
-
-/// Deletes objects that no row refers to (any more); what fails is left to the garbage collection.
-async fn discard(storage: &Storage, blobs: impl IntoIterator<Item = BlobId>) {
-    for blob in blobs {
-        if let Err(error) = storage.objects.delete(blob).await {
-            tracing::warn!(%blob, %error, "an object was left for the garbage collection");
-        }
-    }
 }

@@ -99,6 +99,7 @@ pub(super) fn add(
     let details = &document.details;
     let copy_custodians: Vec<String> =
         copies.into_iter().flat_map(|copies| copies.custodians.iter().cloned()).collect();
+    let listed: Vec<String> = details.listed.iter().flat_map(|listed| listed.fields.values().cloned()).collect();
     writer.add(&Entry {
         document: document.id,
         family: document.family,
@@ -108,6 +109,8 @@ pub(super) fn add(
         media_type: document.media_type.as_deref().unwrap_or("application/octet-stream"),
         custodian: details.custodian.as_deref(),
         copy_custodians: &copy_custodians,
+        control_number: details.listed.as_ref().and_then(|listed| listed.control_number.as_deref()),
+        listed: &listed,
         labels: &details.labels,
         metadata: &text.metadata,
         pages: document.pages.unwrap_or(1),

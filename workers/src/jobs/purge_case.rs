@@ -3,7 +3,6 @@
 use domain::{ids::BlobId, jobs::PurgeCase};
 use storage::{audit::Audit, blobs, cases, failpoint};
 
-use super::discard;
 use crate::{
     context::Context,
     runner::{Handler, JobError, Run},
@@ -32,7 +31,9 @@ impl Handler<PurgeCase> for Context {
             drop(tx);
             let Some(last) = page.last() else { break };
             after = *last;
-            discard(&run.storage, page).await;
+            for blob in page {
+                run.storage.objects.delete(blob).await.map_err(storage::Error::from)?;
+            }
             if run.cancel.is_cancelled() {
                 return Err(JobError::Cancelled);
             }

@@ -6,10 +6,11 @@ use std::{collections::BTreeSet, time::Duration};
 use domain::{
     access::Action,
     clock::Timestamp,
-    ids::{BlobId, CaseId, DocumentId, MessageId},
+    ids::{BlobId, CaseId, DocumentId, LoadFileId, MessageId, UploadId},
     jobs::{
-        AnswerChat, CollectGarbage, ExtractText, IndexDatabase, IngestDocument, Job, KINDS, Policy, PurgeCase, Queue,
-        RecogniseText, ReindexDatabase, RelateDocuments, ReprocessBatch, RetryProtected, SweepJobs,
+        AnswerChat, AssembleUpload, CollectGarbage, ExtractText, IndexDatabase, IngestDocument, Job, KINDS, Policy,
+        PurgeCase, Queue, ReadLoadFile, RecogniseText, ReindexDatabase, RelateDocuments, ReprocessBatch,
+        RetryProtected, SweepJobs,
     },
 };
 use futures::TryStreamExt as _;
@@ -22,12 +23,14 @@ use storage::{
     documents::{self, Details},
     messages,
     objects::BlobKind,
+    uploads::UploadKind,
 };
 use testkit::TestStorage;
 use workers::{Context, WorkersConfig, jobs::registry};
 
 use crate::{
-    both,
+    both, intake,
+    intake::announce,
     matter::{LONG, Matter, context, eml, new_case, reading_scans, sample},
     passwords::add,
     probe::enqueue,
@@ -60,6 +63,8 @@ struct Subjects {
     documents: Vec<DocumentId>,
     answer: MessageId,
     deleted: CaseId,
+    load_file: LoadFileId,
+    upload: UploadId,
     /// Everything read before then is to be read again.
     asked_at: Timestamp,
 }
@@ -82,7 +87,11 @@ async fn a_second_delivery_changes_nothing(test: TestStorage) {
     matter.settled().await;
     let documents = matter.documents().await.iter().map(|document| document.id).collect();
     let asked_at = matter.test.storage.clock.now();
-    let subjects = Subjects { documents, answer: ask(&matter).await, deleted: delete_a_case(&matter).await, asked_at };
+    let (answer, deleted) = (ask(&matter).await, delete_a_case(&matter).await);
+    let load_file = announce(&matter, b"path\none.txt\n").await;
+    matter.settled().await;
+    let upload = upload(&matter).await;
+    let subjects = Subjects { documents, answer, deleted, load_file, upload, asked_at };
     matter.settled().await;
     for kind in KINDS {
         // The first may have something to do: reindexing retires a generation, which is garbage then.
@@ -114,7 +123,9 @@ async fn two_deliveries_at_once_have_one_effect(test: TestStorage) {
         let documents = matter.documents().await.iter().map(|document| document.id).collect();
         // Nothing is old enough to be read again: that would send documents back through the stages before.
         let asked_at = Timestamp(0);
-        let mut subjects = Subjects { documents, answer: nobody, deleted: matter.case.id, asked_at };
+        let (load_file, upload_id) = (LoadFileId::new(), UploadId::new());
+        let deleted = matter.case.id;
+        let mut subjects = Subjects { documents, answer: nobody, deleted, load_file, upload: upload_id, asked_at };
         let (queue, action, times) = match kind {
             IngestDocument::KIND => (Queue::Ingest, "document.ingested", 4),
             ExtractText::KIND => (Queue::Extract, "document.extracted", 3),
@@ -130,6 +141,14 @@ async fn two_deliveries_at_once_have_one_effect(test: TestStorage) {
             RetryProtected::KIND => {
                 lock(&matter).await;
                 (Queue::Ingest, "document.members_opened", 1)
+            }
+            ReadLoadFile::KIND => {
+                subjects.load_file = announce(&matter, b"path\nlater.txt\n").await;
+                (Queue::Ingest, "load_file.read", 1)
+            }
+            AssembleUpload::KIND => {
+                subjects.upload = upload(&matter).await;
+                (Queue::Ingest, "document.received", 0)
             }
             AnswerChat::KIND => {
                 subjects.answer = ask(&matter).await;
@@ -208,6 +227,8 @@ async fn deliver_again(matter: &Matter, kind: &str, subjects: &Subjects) {
             enqueue(storage, &[Again(ReprocessBatch { case, database, batch, all: true, asked_at })]).await;
         }
         RetryProtected::KIND => enqueue(storage, &[Again(RetryProtected { case })]).await,
+        ReadLoadFile::KIND => enqueue(storage, &[Again(ReadLoadFile { case, load_file: subjects.load_file })]).await,
+        AssembleUpload::KIND => enqueue(storage, &[Again(AssembleUpload { case, upload: subjects.upload })]).await,
         AnswerChat::KIND => enqueue(storage, &[Again(AnswerChat { case, message: subjects.answer })]).await,
         PurgeCase::KIND => enqueue(storage, &[Again(PurgeCase { case: subjects.deleted })]).await,
         CollectGarbage::KIND => enqueue(storage, &[Again(CollectGarbage {})]).await,
@@ -239,6 +260,10 @@ impl Picture {
             "select count(*) from documents where state = 'indexed'",
             "select count(*) from contents",
             "select count(*) from relations",
+            "select count(*) from items",
+            "select cast(coalesce(sum(items), 0) as bigint) from load_files",
+            "select count(*) from uploads where document_id is not null",
+            "select count(*) from upload_parts",
             "select count(*) from relations where is_inclusive",
             "select count(*) from batches",
             "select count(*) from blobs where kind <> 'index'",
@@ -279,6 +304,12 @@ async fn deliver(matter: &Matter) {
             ("scan.png", sample("testOCR.png")),
         ])
         .await;
+}
+
+/// An upload of two pieces, complete: the same file that came before, or another.
+async fn upload(matter: &Matter) -> UploadId {
+    let upload = intake::begin(matter, "pieces.txt", UploadKind::Whole, Some(8)).await;
+    intake::add(matter, upload, &[b"piece by", b""]).await.id
 }
 
 async fn ask(matter: &Matter) -> MessageId {
@@ -339,7 +370,7 @@ async fn strand(matter: &Matter) {
     matter.test.advance(Duration::from_mins(2));
 }
 
-async fn objects(matter: &Matter) -> BTreeSet<BlobId> {
+pub(crate) async fn objects(matter: &Matter) -> BTreeSet<BlobId> {
     let everything = Timestamp(i64::MAX);
     let pages: Vec<_> = matter.test.storage.objects.list(everything).try_collect().await.unwrap();
     pages.iter().flatten().map(|object| object.blob).collect()

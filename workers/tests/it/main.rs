@@ -7,6 +7,7 @@ mod copies;
 mod deliveries;
 mod documents;
 mod endpoint;
+mod intake;
 mod known_files;
 mod matter;
 mod passwords;

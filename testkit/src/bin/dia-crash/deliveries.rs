@@ -9,10 +9,13 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use testkit::{
-    Client, Received, Refused,
+    Client, Places, Received, Refused,
     delivery::{self, Item},
     plaintext::Secrets,
 };
+
+/// One delivery in so many comes with a load file and in pieces.
+const IN_PIECES: usize = 4;
 
 /// Files sent together under one key.
 #[derive(Debug)]
@@ -30,6 +33,7 @@ pub(crate) struct Deliveries {
     received: Mutex<BTreeMap<usize, Vec<Received>>>,
     wrong: Mutex<Vec<String>>,
     refusal: Mutex<String>,
+    places: Places,
 }
 
 impl Deliveries {
@@ -46,7 +50,14 @@ impl Deliveries {
             all.push(Arc::new(Delivery { key: format!("delivery-{seed}-{}", all.len()), items }));
         }
         let waiting = Mutex::new((0..all.len()).collect());
-        Ok(Self { all, waiting, received: Mutex::default(), wrong: Mutex::default(), refusal: Mutex::default() })
+        Ok(Self {
+            all,
+            waiting,
+            received: Mutex::default(),
+            wrong: Mutex::default(),
+            refusal: Mutex::default(),
+            places: Places::default(),
+        })
     }
 
     /// One document that was received, if any was.
@@ -89,7 +100,12 @@ impl Deliveries {
     async fn send_one(&self, client: &Client, database: &str, number: usize) -> bool {
         let delivery = Arc::clone(&self.all[number]);
         let files: Vec<(String, Vec<u8>)> = delivery.items.iter().map(|i| (i.path.clone(), i.bytes.clone())).collect();
-        match client.upload(database, &delivery.key, &files).await {
+        let sent = if number % IN_PIECES == 1 {
+            client.deliver_in_pieces(database, &delivery.key, &files, &self.places).await
+        } else {
+            client.upload(database, &delivery.key, &files).await
+        };
+        match sent {
             Ok(answer) => {
                 self.note(number, &delivery, answer);
                 true

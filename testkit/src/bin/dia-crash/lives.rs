@@ -15,9 +15,11 @@ use crate::{
 
 /// Where the process can be made to die, in the order of a document's life, then a question's, an index's and a case's. The
 /// house checks that no fail point is left out.
-const FAIL_POINTS: [&str; 25] = [
+const FAIL_POINTS: [&str; 27] = [
     "tx.before_commit",
     "tx.after_commit",
+    "load_file.after_page",
+    "upload.after_store",
     "ingest.after_identify",
     "ingest.after_store",
     "extract.after_read",
