@@ -1,5 +1,5 @@
-//! The one place that chooses: SQLite or PostgreSQL, and in embedded mode a directory for objects, in-process bells and
-//! events; for a fleet RabbitMQ and Redis. Everything after it works with what it is given.
+//! The one place that chooses: SQLite or PostgreSQL, a directory or a bucket for objects, and in embedded mode in-process bells
+//! and events; for a fleet RabbitMQ and Redis. Everything after it works with what it is given.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -38,7 +38,7 @@ pub(crate) async fn storage(config: &Config) -> Result<Storage> {
     let vault = Arc::new(Vault::open(&directory.join("keys")).context("cannot open the keys")?);
     let storage = Storage {
         db,
-        objects: Objects::disk(&directory.join("objects")).context("cannot open the object store")?,
+        objects: objects(config, &directory).await.context("cannot open the object store")?,
         bell: bell(config)?,
         pubsub: live(config, &vault)?,
         vault,
@@ -73,6 +73,27 @@ fn live(config: &Config, vault: &Vault) -> Result<PubSub> {
     }
     let settings = RedisSettings { url: live.url.clone(), prefix: live.prefix.clone() };
     PubSub::redis(&settings, vault).context("in [live]")
+}
+
+/// A bucket if one is configured, else a directory.
+async fn objects(config: &Config, directory: &Path) -> Result<Objects> {
+    let settings = &config.objects;
+    if !settings.is_remote() {
+        return Ok(Objects::disk(&directory.join("objects"))?);
+    }
+    let cache = match settings.cache_directory.as_path() {
+        unset if unset.as_os_str().is_empty() => directory.join("cache"),
+        path => path.to_owned(),
+    };
+    make_private(&cache)?;
+    let objects = Objects::s3(settings, &cache).await?;
+    if let Objects::S3(s3) = &objects {
+        tracing::info!(bucket = %settings.bucket, "objects lie in a bucket: {}", s3.capabilities());
+        if s3.capabilities().versioning == Some(true) {
+            tracing::warn!("the bucket keeps deleted objects as old versions; let its life-cycle rules expire them");
+        }
+    }
+    Ok(objects)
 }
 
 /// The one cache of decrypted index blocks; everything in this process that reads indexes shares it.

@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) queue: Queue,
     /// What carries live events.
     pub(crate) live: Live,
+    /// Where objects lie.
+    pub(crate) objects: storage::objects::S3Settings,
     /// What is logged.
     pub(crate) log: Log,
     /// The door.
@@ -154,6 +156,7 @@ impl Config {
         let mut config: Self = figment.merge(overrides).extract().map_err(anyhow::Error::msg).with_context(|| {
             path.map_or_else(|| "in the environment".to_owned(), |p| format!("in {} or the environment", p.display()))
         })?;
+        config.objects.check().map_err(anyhow::Error::msg).context("in [objects]")?;
         config.api.check().map_err(anyhow::Error::msg).context("in [api]")?;
         config.workers.check().map_err(anyhow::Error::msg).context("in [workers]")?;
         config.autoscale.check().map_err(anyhow::Error::msg).context("in [autoscale]")?;
@@ -213,6 +216,7 @@ mod tests {
         let table = |value: &toml::Value, name: &str| value.get(name).cloned().unwrap();
         let written: toml::Value = toml::from_str(DEFAULTS).unwrap();
         for (name, code) in [
+            ("objects", toml::Value::try_from(storage::objects::S3Settings::default()).unwrap()),
             ("api", toml::Value::try_from(api::ApiConfig::default()).unwrap()),
             ("workers", toml::Value::try_from(workers::WorkersConfig::default()).unwrap()),
             ("autoscale", toml::Value::try_from(AutoscaleConfig::default()).unwrap()),

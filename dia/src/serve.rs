@@ -1,7 +1,7 @@
 //! The processes: `dia serve` is the API and the workers in one, `dia api` and `dia work` are those of a fleet; from the first start on an
 //! empty machine to a clean stop.
 
-use std::{fs::File, io};
+use std::{fs::File, io, time::Duration};
 
 use anyhow::{Context as _, Result};
 use domain::jobs::Queue;
@@ -106,7 +106,10 @@ impl Process {
         if let Some(lock) = lock {
             compose::succeed(&storage, lock).await?;
         }
-        let abandoned = storage.objects.clean_temporary().context("cannot clean the object store")?;
+        let grace = Duration::from_secs(config.workers.orphan_seconds.max(1));
+        let (objects, before) = (storage.objects.clone(), storage.clock.now().minus(grace));
+        let abandoned = tokio::task::spawn_blocking(move || objects.clean_temporary(before)).await?;
+        let abandoned = abandoned.context("cannot clean the object store")?;
         tracing::info!(abandoned, "removed unfinished objects of an earlier run");
         Ok(Self { config, storage, metrics, shutdown: stop_on_signal()? })
     }

@@ -6,16 +6,19 @@
 mod broker;
 mod client;
 pub mod delivery;
+mod faulty_http;
 pub mod machine;
 mod matter;
 mod pieces;
 pub mod plaintext;
 mod proxy;
 mod rows;
+pub mod s3;
 mod server;
 
 pub use broker::Broker;
 pub use client::{Client, Method, Received, Refused};
+pub use faulty_http::{Fault, FaultyHttp};
 pub use matter::{Matter, new_case};
 pub use pieces::Places;
 pub use proxy::Proxy;

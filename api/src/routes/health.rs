@@ -1,12 +1,8 @@
 //! Is dia alive, and can it serve?
 
-use domain::{
-    actor::Actor,
-    error::Code,
-    ids::{self, BlobId, CaseId},
-};
+use domain::{actor::Actor, error::Code, ids};
 use serde::Serialize;
-use storage::{objects::BlobKind, users};
+use storage::users;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -29,7 +25,7 @@ async fn read_live() -> Json<HealthBody> {
     Json(HealthBody { status: "live" })
 }
 
-/// The database is reachable, the object store takes writes, and dia is not stopping; 503 otherwise.
+/// The database is reachable, the object store too (a directory takes writes), and dia is not stopping; 503 otherwise.
 #[utoipa::path(get, path = "/health/ready", tag = "health", security(()), responses((status = 200, body = HealthBody)))]
 async fn read_ready(state: State) -> Result<Json<HealthBody>> {
     if state.shutdown.is_cancelled() {
@@ -41,10 +37,6 @@ async fn read_ready(state: State) -> Result<Json<HealthBody>> {
     };
     let mut tx = state.storage.read(&Actor::system(ids::fresh())).await.map_err(away)?;
     users::none_yet(&mut tx).await.map_err(away)?;
-    // An object begun and never finished: it needs room for a name, and leaves nothing.
-    let case = CaseId::new();
-    let (key, _) = state.storage.vault.new_case_key(case).map_err(|e| away(e.into()))?;
-    let begun = state.storage.objects.writer(&key, case, BlobId::new(), BlobKind::Original).await;
-    drop(begun.map_err(|e| away(e.into()))?);
+    state.storage.objects.check().await.map_err(|error| away(error.into()))?;
     Ok(Json(HealthBody { status: "ready" }))
 }

@@ -36,6 +36,9 @@ pub enum ObjectError {
         #[source]
         source: io::Error,
     },
+    /// The bucket that the configuration names cannot be used; the text says what to do.
+    #[error("{0}")]
+    Unusable(String),
     /// A key failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -76,7 +79,7 @@ impl From<ObjectError> for io::Error {
             ObjectError::Exists(_) => io::ErrorKind::AlreadyExists,
             ObjectError::Damaged { .. } => io::ErrorKind::InvalidData,
             ObjectError::Io { source, .. } => source.kind(),
-            ObjectError::Vault(_) | ObjectError::Interrupted => io::ErrorKind::Other,
+            ObjectError::Unusable(_) | ObjectError::Vault(_) | ObjectError::Interrupted => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }

@@ -10,13 +10,15 @@ use domain::{
     files::ReadAt,
     ids::{BlobId, CaseId},
 };
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 
+use self::write::Unfinished;
 pub use self::{
     disk::Disk,
     error::ObjectError,
     index_files::{Added, IndexFiles},
     read::Reader,
+    s3::{Capabilities, Checksum, S3, Settings as S3Settings},
     write::{BlobWriter, BlockingBlobWriter, Stored},
 };
 
@@ -26,6 +28,7 @@ mod disk;
 mod error;
 mod index_files;
 mod read;
+mod s3;
 mod write;
 
 type Result<T> = std::result::Result<T, ObjectError>;
@@ -68,12 +71,32 @@ pub struct Listed {
 pub enum Objects {
     /// A directory of this machine.
     Disk(Disk),
+    /// A bucket, which many machines share.
+    S3(S3),
 }
 
 impl Objects {
     /// Opens, or makes, a store in the directory `dir`. Blocks.
     pub fn disk(dir: &Path) -> Result<Self> {
         Disk::open(dir).map(Self::Disk)
+    }
+
+    /// Reaches the bucket that `settings` name; sealed parts of what is read from it are kept in the directory `cache`. A
+    /// bucket that is not there or does not let itself be used is [`ObjectError::Unusable`].
+    pub async fn s3(settings: &S3Settings, cache: &Path) -> Result<Self> {
+        // Futures of the SDK are large.
+        Box::pin(S3::open(settings, cache)).await.map(Self::S3)
+    }
+
+    /// Fails when no object could be begun.
+    pub async fn check(&self) -> Result<()> {
+        let objects = self.clone();
+        blocking(move || match &objects {
+            // An object begun and never finished: it needs room for a name, and leaves nothing.
+            Self::Disk(disk) => disk.create(BlobId::new()).map(drop),
+            Self::S3(s3) => s3.check(),
+        })
+        .await
     }
 
     /// Starts an object, for callers on an async thread. Blobs are never overwritten: finishing a name that exists is
@@ -92,18 +115,25 @@ impl Objects {
         blob: BlobId,
         kind: BlobKind,
     ) -> Result<BlockingBlobWriter> {
-        match self {
-            Self::Disk(disk) => BlockingBlobWriter::new(key, &context(case, blob, kind), blob, disk.create(blob)?),
-        }
+        let out = match self {
+            Self::Disk(disk) => Unfinished::Disk(disk.create(blob)?),
+            Self::S3(s3) => Unfinished::S3(s3.create(blob, kind)),
+        };
+        BlockingBlobWriter::new(key, &context(case, blob, kind), blob, out)
     }
 
     /// Opens an object for reading at random; [`ObjectError::Missing`] when there is none of that name, and
     /// [`ObjectError::Damaged`] when its bytes, or case, kind and key, are not those it was written with. Blocks.
     pub fn open(&self, key: &CaseKey, case: CaseId, blob: BlobId, kind: BlobKind) -> Result<Arc<dyn ReadAt>> {
+        let context = context(case, blob, kind);
         let opened = match self {
-            Self::Disk(disk) => disk.source(blob).and_then(|file| Opener::open(key, &context(case, blob, kind), file)),
+            Self::Disk(disk) => {
+                let opener = disk.source(blob).and_then(|file| Opener::open(key, &context, file));
+                opener.map(|opener| Arc::new(opener) as Arc<dyn ReadAt>)
+            }
+            Self::S3(s3) => s3.read(blob, kind, key, &context),
         };
-        Ok(Arc::new(opened.map_err(|error| ObjectError::reading(blob, error))?))
+        opened.map_err(|error| ObjectError::reading(blob, error))
     }
 
     /// Opens an object for reading from the start. Blocks.
@@ -130,11 +160,13 @@ impl Objects {
         Ok(read::stream(source, range))
     }
 
-    /// Deletes an object; one that does not exist counts as deleted. Readers that hold it open keep it until they end.
+    /// Deletes an object; one that does not exist counts as deleted. Readers that hold it open keep it until they end, on a
+    /// disk; of a bucket they keep what they have fetched.
     pub async fn delete(&self, blob: BlobId) -> Result<()> {
         let objects = self.clone();
         blocking(move || match &objects {
             Self::Disk(disk) => disk.delete(blob),
+            Self::S3(s3) => s3.delete(blob),
         })
         .await
     }
@@ -143,15 +175,18 @@ impl Objects {
     /// the rows and leave out what is younger than the longest upload: an object is durable before its row is committed.
     pub fn list(&self, older_than: Timestamp) -> impl Stream<Item = Result<Vec<Listed>>> + Send + use<> {
         match self {
-            Self::Disk(disk) => disk.list(older_than),
+            Self::Disk(disk) => disk.list(older_than).left_stream(),
+            Self::S3(s3) => s3.list(older_than).right_stream(),
         }
     }
 
-    /// Removes what writers of dead processes left unfinished and returns how many there were. Writers that live, in this
-    /// process or another, are untouched. Run at start. Blocks.
-    pub fn clean_temporary(&self) -> Result<u64> {
+    /// Removes what writers of dead processes left unfinished and returns how many there were. On a disk, writers that
+    /// live, in this process or another, are untouched; in a bucket nobody can tell who lives, and what was begun before
+    /// `older_than` counts as dead. Run at start and with the collection of garbage. Blocks.
+    pub fn clean_temporary(&self, older_than: Timestamp) -> Result<u64> {
         match self {
             Self::Disk(disk) => disk.clean_temporary(),
+            Self::S3(s3) => s3.clean_unfinished(older_than),
         }
     }
 }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use domain::ids::BlobId;
 use sha2::{Digest as _, Sha256};
 
-use super::{ObjectError, Result, blocking, disk::Unfinished};
+use super::{ObjectError, Result, blocking, disk, s3};
 use crate::vault::{
     CaseKey,
     chunked::{self, Sealer},
@@ -17,6 +17,41 @@ use crate::vault::{
 
 /// Plaintext gathered before a blocking thread is asked for.
 const BUFFER: usize = 1024 * 1024;
+
+/// An object on its way into a store. Dropped without [`Unfinished::publish`], it leaves nothing.
+#[derive(Debug)]
+pub(super) enum Unfinished {
+    /// A temporary file.
+    Disk(disk::Unfinished),
+    /// Parts of an upload.
+    S3(s3::Upload),
+}
+
+impl Unfinished {
+    /// Makes the object durable and gives it its name.
+    fn publish(self) -> Result<()> {
+        match self {
+            Self::Disk(file) => file.publish(),
+            Self::S3(upload) => upload.publish(),
+        }
+    }
+}
+
+impl Write for Unfinished {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Disk(file) => file.write(bytes),
+            Self::S3(upload) => upload.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Disk(file) => file.flush(),
+            Self::S3(upload) => upload.flush(),
+        }
+    }
+}
 
 /// A durable object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,10 +16,11 @@ const MACHINE_PATHS: [&str; 4] =
 /// How many of them tests may not name either; the others they may need as the names in a hostile archive.
 const NEVER: usize = 2;
 /// The constructors of backends, called where embedded or fleet is chosen and nowhere else.
-const BACKENDS: [&str; 7] = [
+const BACKENDS: [&str; 8] = [
     "Db::sqlite(",
     "Db::postgres(",
     "Objects::disk(",
+    "Objects::s3(",
     "Bell::local(",
     "Bell::amqp(",
     "PubSub::local(",

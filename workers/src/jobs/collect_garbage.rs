@@ -19,7 +19,12 @@ impl Handler<CollectGarbage> for Context {
         retired_generations(run, Duration::from_secs(self.config.retired_seconds)).await?;
         failpoint::hit("garbage.after_generations");
         let grace = Duration::from_secs(self.config.orphan_seconds.max(1));
-        let objects = blobs::collect_orphans(&run.storage, run.storage.clock.now().minus(grace)).await?;
+        let before = run.storage.clock.now().minus(grace);
+        let objects = blobs::collect_orphans(&run.storage, before).await?;
+        let store = run.storage.objects.clone();
+        let unfinished = tokio::task::spawn_blocking(move || store.clean_temporary(before)).await;
+        let unfinished = unfinished.map_err(anyhow::Error::from)?.map_err(storage::Error::from)?;
+        tracing::debug!(unfinished, "removed unfinished objects");
         failpoint::hit("garbage.after_orphans");
         expired_uploads(run).await?;
         let mut tx = run.begin().await?;
