@@ -9,7 +9,14 @@ use domain::{
     ids::{SessionId, UserId},
 };
 use sqlx::{Connection as _, PgConnection, SqliteConnection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
-use storage::{Db, PostgresSettings, Storage, objects::Objects, pubsub::PubSub, queue::Bell, users, vault::Vault};
+use storage::{
+    Db, PostgresSettings, Storage,
+    objects::{Objects, S3Settings},
+    pubsub::PubSub,
+    queue::Bell,
+    users,
+    vault::Vault,
+};
 use tempfile::TempDir;
 
 /// The PostgreSQL of the test machine, as a user who may create databases.
@@ -23,6 +30,8 @@ pub struct TestStorage {
     directory: TempDir,
     /// The database on the server, when rows live there.
     postgres: Option<Database>,
+    /// Where objects lie, when they lie in a bucket.
+    bucket: Option<S3Settings>,
 }
 
 /// An empty database on the test machine's PostgreSQL, gone when this is dropped.
@@ -79,7 +88,23 @@ impl TestStorage {
             pubsub: PubSub::local(),
             clock: Clock::System,
         };
-        Self { storage, directory, postgres }
+        Self { storage, directory, postgres, bucket: None }
+    }
+
+    /// The same with objects in a bucket.
+    #[must_use]
+    pub async fn in_a_bucket(mut self) -> Self {
+        let settings = crate::s3::settings();
+        self.storage.objects = Objects::s3(&settings, &self.directory.path().join("cache")).await.unwrap();
+        self.bucket = Some(settings);
+        self
+    }
+
+    /// The storage as another machine sees it: the same rows, keys and bucket, and an empty cache of its own.
+    pub async fn elsewhere(&self) -> Storage {
+        let cache = self.directory.path().join(domain::ids::fresh().to_string());
+        let objects = Objects::s3(self.bucket.as_ref().unwrap(), &cache).await.unwrap();
+        Storage { objects, ..self.storage.clone() }
     }
 
     /// Where objects, keys and a SQLite file lie.

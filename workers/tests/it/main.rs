@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod answer;
+mod bucket;
 mod copies;
 mod deliveries;
 mod documents;

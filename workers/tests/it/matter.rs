@@ -17,6 +17,7 @@ use domain::{
 use index::{BlockCache, Query, SearchRequest};
 use pipeline::{Reader, Settings};
 use storage::{
+    Storage,
     batches::{Batch, BatchDetails},
     cases::{Case, NewCase},
     databases::{Database, Deduplication},
@@ -111,7 +112,11 @@ impl Matter {
 
     /// The documents that the published index finds.
     pub(crate) async fn found(&self, query: &str) -> Vec<DocumentId> {
-        let storage = &self.test.storage;
+        self.found_from(&self.test.storage, query).await
+    }
+
+    /// The same, opened and searched from `storage`, which may be another machine's.
+    pub(crate) async fn found_from(&self, storage: &Storage, query: &str) -> Vec<DocumentId> {
         let mut tx = storage.read(&self.actor).await.unwrap();
         let live = generations::live(&mut tx, self.case.id, self.database.id).await.unwrap().unwrap();
         let key = tx.case_key(self.case.id).await.unwrap();
