@@ -31,6 +31,7 @@ testkit::on_each_database!(
     what_is_pinned_is_of_the_case,
     an_answer_is_cancelled_once,
     a_stream_is_resumed_where_it_broke,
+    words_that_follow_on_lost_ones_are_not_shown,
     who_may_not_listen,
     a_socket_ends_with_the_access_it_stands_on,
 );
@@ -346,6 +347,32 @@ async fn a_stream_is_resumed_where_it_broke(test: TestStorage) {
     assert_eq!(late.steps(1).await, words(&[(2, "cancelled")]));
     server.shutdown.cancel();
     assert_eq!(late.hear().await, Err(1001));
+}
+
+/// Events between processes may be lost: what is shown is late then, never wrong.
+async fn words_that_follow_on_lost_ones_are_not_shown(test: TestStorage) {
+    let door = Door::new(test);
+    let ann = door.member().await;
+    let papers = Papers::open(&door, &ann).await;
+    let server = Server::start(&door, CHAT).await;
+    let (conversation, message) = begin(&door, &papers, "x").await;
+    let say = |seq, text: &str| publish(&door, conversation, message, seq, ChatStep::Delta { text: text.into() });
+    let mut socket = server.open(&ann).await;
+    socket.follow(conversation, None, None).await;
+    publish(&door, conversation, message, 1, ChatStep::Started);
+    say(2, "not ");
+    let words = |steps: &[(u64, &str)]| steps.iter().map(|(n, t)| (*n, (*t).to_owned())).collect::<Vec<_>>();
+    assert_eq!(socket.steps(2).await, words(&[(1, "started"), (2, "not ")]));
+    say(4, "guilty ");
+    say(5, "of it ");
+    // Another run begins, after a crash: it is whole again.
+    publish(&door, conversation, message, 1_048_577, ChatStep::Started);
+    say(1_048_578, "not ");
+    say(1_048_580, "guilty ");
+    publish(&door, conversation, message, 1_048_581, ChatStep::Finished { answer: answer("not proven guilty") });
+    let shown = words(&[(1_048_577, "started"), (1_048_578, "not "), (1_048_581, "not proven guilty")]);
+    assert_eq!(socket.steps(3).await, shown);
+    server.shutdown.cancel();
 }
 
 async fn who_may_not_listen(test: TestStorage) {
