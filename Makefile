@@ -7,6 +7,7 @@ SEED ?= 1
 SET ?=
 DIR ?= $(DEMO_DIR)
 PEERS ?=
+MODE ?= embedded
 FILES ?= 240
 MOST ?= 8
 SECONDS ?= 60
@@ -33,18 +34,20 @@ test: setup  ## every test, the lints, and the crash harness with 50 kills and a
 	cargo test --workspace --locked --no-fail-fast
 	$(MAKE) lint
 	$(MAKE) crash KILLS=$(KILLS)
+	$(MAKE) crash MODE=fleet KILLS=10
 	$(MAKE) crash-full-disk
 	$(MAKE) demo
+	$(MAKE) demo MODE=fleet
 
-demo:  ## a fresh server, the walk of the README over DEMO_DIR, one JSON object as the last line
-	@scripts/setup run
+demo:  ## a fresh server (MODE=fleet: doors and workers), the walk of the README over DEMO_DIR, one JSON object as the last line
+	@scripts/setup $(if $(filter fleet,$(MODE)),test,run)
 	cargo build --workspace --all-targets --locked
-	@"$$(scripts/target)/debug/dia-demo" "$(DEMO_DIR)"
+	@"$$(scripts/target)/debug/dia-demo" "$(DEMO_DIR)" $(if $(filter fleet,$(MODE)),--fleet)
 
-crash:  ## kill the server KILLS times while it ingests, answers, rebuilds and purges; check the invariants
-	@scripts/setup run
+crash:  ## kill the server KILLS times while it ingests, answers, rebuilds and purges; MODE=fleet: doors, workers and services
+	@scripts/setup $(if $(filter fleet,$(MODE)),test,run)
 	cargo build --workspace --all-targets --locked
-	@"$$(scripts/target)/debug/dia-crash" --kills $(KILLS) --seed $(SEED)
+	@"$$(scripts/target)/debug/dia-crash" --kills $(KILLS) --seed $(SEED) $(if $(filter fleet,$(MODE)),--fleet)
 
 crash-full-disk:  ## let the disk run full under the server; no false promise, and it resumes by itself
 	@scripts/setup test

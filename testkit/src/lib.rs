@@ -7,6 +7,7 @@ mod broker;
 mod client;
 pub mod delivery;
 mod faulty_http;
+pub mod fleet;
 pub mod machine;
 mod matter;
 mod pieces;

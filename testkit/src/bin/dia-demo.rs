@@ -1,4 +1,4 @@
-//! `dia-demo DIR`: a fresh server in a temporary directory, and the whole walk over the files of DIR: sign up, case,
+//! `dia-demo DIR [--fleet]`: a fresh server in a temporary directory (or a fleet of doors and workers), and the whole walk over the files of DIR: sign up, case,
 //! database, upload, watch, search, ask, check every citation against the document's text, stop. The last line is one
 //! JSON object.
 
@@ -12,8 +12,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use testkit::{Client, Home};
+use testkit::{Client, Home, fleet::Fleet};
 
+/// Processes of a fleet.
+const DOORS: usize = 2;
+const WORKERS: usize = 2;
 /// Files of one upload.
 const TOGETHER: usize = 25;
 /// Asked of every folder, beside a question made of a document's own words; whoever shows their own documents sees what dia
@@ -28,15 +31,23 @@ const SEARCH: &str = "agreement OR the";
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let folder = std::env::args().nth(1).context("usage: dia-demo DIR")?;
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().context("usage: dia-demo DIR [--fleet]")?;
+    let is_fleet = arguments.next().is_some_and(|argument| argument == "--fleet");
     let files = files(Path::new(&folder))?;
     ensure!(!files.is_empty(), "{folder} holds no files");
     let directory = tempfile::tempdir()?;
     let started = Instant::now();
-    let server = Home::new(directory.path())?.start().await?;
+    let mut fleet = if is_fleet { Some(Fleet::start(directory.path(), DOORS, WORKERS).await?) } else { None };
+    let server = match &mut fleet {
+        Some(fleet) => fleet.doors.remove(0),
+        None => Home::new(directory.path())?.start().await?,
+    };
     println!("serving {} from an empty data directory", server.address);
     let code = server.setup_code.clone().context("the server printed no setup code")?;
-    let client = Client::sign_up(&server.address, &code).await?;
+    let deliverer = Client::sign_up(&server.address, &code).await?;
+    // In a fleet everything after the delivery goes through another door.
+    let client = fleet.as_ref().map_or_else(|| deliverer.clone(), |fleet| deliverer.at(&fleet.doors[0].address));
     let (case, database) = client.open_database().await?;
     println!("signed up, opened case {case} and database {database}");
 
@@ -47,7 +58,7 @@ async fn main() -> Result<()> {
             let name = path.strip_prefix(&folder).unwrap_or(path).to_string_lossy().into_owned();
             parts.push((name, fs::read(path)?));
         }
-        received += client.upload(&database, &format!("demo-{number}"), &parts).await?.len();
+        received += deliverer.upload(&database, &format!("demo-{number}"), &parts).await?.len();
     }
     println!("delivered {received} of {} files", files.len());
     let counts = client
@@ -86,11 +97,14 @@ async fn main() -> Result<()> {
     }
     let status = server.stop().await?;
     ensure!(status.success(), "the server did not stop cleanly: {status}");
+    if let Some(fleet) = fleet {
+        fleet.stop().await?;
+    }
     let result = json!({
         "received": counts.received, "unpacked": counts.unpacked, "indexed": counts.indexed,
         "duplicate": counts.duplicate, "excluded": counts.excluded, "exception": counts.exception,
         "in_flight": counts.in_flight, "search_hits": hits.len(), "citations": citations,
-        "citations_verified": verified, "seconds": (started.elapsed().as_secs_f64() * 10.0).round() / 10.0,
+        "citations_verified": verified, "mode": if is_fleet { "fleet" } else { "embedded" }, "seconds": (started.elapsed().as_secs_f64() * 10.0).round() / 10.0,
     });
     println!("{result}");
     ensure!(received == files.len(), "{} files were not received", files.len() - received);

@@ -4,8 +4,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use testkit::{Client, Home, Server};
-use tokio::time::{sleep, timeout};
+use testkit::{
+    Client, Home, Server,
+    fleet::{drain, start_worker},
+};
+use tokio::{
+    process::Child,
+    time::{sleep, timeout},
+};
 
 use crate::{lives::Run, rows, verdict};
 
@@ -36,8 +42,47 @@ impl Run {
         collected(&self.matter.owner).await?;
         self.judge().await?;
         self.stop(server).await?;
-        self.report.violations.extend(self.trail.check(&self.home.data).await?);
-        self.report.violations.extend(rows::references(&self.home.data, self.matter.doomed.deleted()).await?);
+        self.look_behind().await
+    }
+
+    /// The same with workers that are processes of their own.
+    pub(crate) async fn last_of_fleet(&mut self, workers: Vec<Child>) -> Result<()> {
+        let began = Instant::now();
+        let server = self.home.start_as("api").await?;
+        self.recovered(began);
+        self.matter.owner = self.matter.owner.at(&server.address);
+        self.matter.owner.stay_signed_in().await?;
+        let settled = timeout(SETTLED, self.settle()).await;
+        self.recovered(began);
+        println!("settled {:.1} s after the last start", began.elapsed().as_secs_f64());
+        match settled {
+            Err(_) => self.report.violations.push(format!("I2 work was left after {SETTLED:?}")),
+            Ok(settled) => settled?,
+        }
+        self.drain(workers).await?;
+        let hasty = hasty(&self.home);
+        let worker = start_worker(&hasty)?;
+        collected(&self.matter.owner).await?;
+        self.judge().await?;
+        self.drain(vec![worker]).await?;
+        self.stop(server).await?;
+        self.look_behind().await
+    }
+
+    async fn drain(&mut self, workers: Vec<Child>) -> Result<()> {
+        for worker in workers {
+            if !drain(worker).await? {
+                self.report.violations.push("a worker did not stop cleanly".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows, objects and files, without a door.
+    async fn look_behind(&mut self) -> Result<()> {
+        self.report.violations.extend(self.trail.check(&self.place).await?);
+        let references = rows::references(&self.place, &self.home.data, self.matter.doomed.deleted()).await?;
+        self.report.violations.extend(references);
         self.search_for_plaintext()
     }
 

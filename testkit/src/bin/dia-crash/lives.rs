@@ -10,12 +10,12 @@ use tokio::time::sleep;
 use crate::{
     Options, Report,
     matter::{Matter, Plan},
-    rows::Trail,
+    rows::{Place, Trail},
 };
 
 /// Where the process can be made to die, in the order of a document's life, then a question's, an index's and a case's. The
 /// house checks that no fail point is left out.
-const FAIL_POINTS: [&str; 27] = [
+pub(crate) const FAIL_POINTS: [&str; 27] = [
     "tx.before_commit",
     "tx.after_commit",
     "load_file.after_page",
@@ -52,6 +52,7 @@ const SEARCH_EVERY: u64 = 10;
 /// A run in progress.
 pub(crate) struct Run {
     pub(crate) home: Home,
+    pub(crate) place: Place,
     pub(crate) matter: Matter,
     pub(crate) report: Report,
     pub(crate) trail: Trail,
@@ -71,17 +72,8 @@ struct Fate {
 pub(crate) async fn run(options: &Options) -> Result<Report> {
     let directory = tempfile::tempdir()?;
     let home = home(directory.path())?;
-    let server = home.start().await?;
-    let (matter, secrets) = Matter::open(options, &server.address, server.setup_code.as_deref()).await?;
-    server.kill().await?;
-    secrets.prove(&home.temporary)?;
-
-    let documents = matter.deliveries.all.iter().map(|delivery| delivery.items.len()).sum();
-    let deliveries = matter.deliveries.all.len();
-    println!("{documents} documents in {deliveries} deliveries, {} kills, seed {}", options.kills, options.seed);
-    let report = Report { documents, ..Report::default() };
-    let dice = Dice::new(options.seed);
-    let mut run = Run { home, matter, report, trail: Trail::default(), secrets, dice };
+    let place = Place::Directory(home.data.clone());
+    let mut run = Run::begin(options, home, place, "serve").await?;
     for life in 0..options.kills {
         run.life(life, options.kills - life).await.with_context(|| format!("in life {life}"))?;
     }
@@ -104,6 +96,19 @@ pub(crate) fn home(directory: &std::path::Path) -> Result<Home> {
 }
 
 impl Run {
+    /// Opens the matter on a first server of this kind, and kills that.
+    pub(crate) async fn begin(options: &Options, home: Home, place: Place, kind: &str) -> Result<Self> {
+        let server = home.start_as(kind).await?;
+        let (matter, secrets) = Matter::open(options, &server.address, server.setup_code.as_deref()).await?;
+        server.kill().await?;
+        secrets.prove(&home.temporary)?;
+        let documents = matter.deliveries.all.iter().map(|delivery| delivery.items.len()).sum();
+        let deliveries = matter.deliveries.all.len();
+        println!("{documents} documents in {deliveries} deliveries, {} kills, seed {}", options.kills, options.seed);
+        let report = Report { documents, ..Report::default() };
+        Ok(Self { home, place, matter, report, trail: Trail::default(), secrets, dice: Dice::new(options.seed) })
+    }
+
     async fn life(&mut self, number: u64, lives_left: u64) -> Result<()> {
         if self.dice.below(10) == 0 {
             let mut child = self.home.spawn()?;
@@ -114,7 +119,12 @@ impl Run {
             self.serve_and_die(number, lives_left).await?;
         }
         self.report.kills += 1;
-        let found = self.trail.check(&self.home.data).await?;
+        self.check(number).await
+    }
+
+    /// Looks at what the life left.
+    pub(crate) async fn check(&mut self, number: u64) -> Result<()> {
+        let found = self.trail.check(&self.place).await?;
         self.report.violations.extend(found);
         if number % SEARCH_EVERY == SEARCH_EVERY - 1 {
             self.search_for_plaintext()?;
@@ -136,14 +146,7 @@ impl Run {
             Err(error) => return Err(error),
         };
         self.recovered(began);
-        let left = self.matter.deliveries.left();
-        let plan = Plan {
-            deliveries: left.div_ceil(usize::try_from(lives_left).unwrap_or(1).max(1)),
-            again: self.dice.roll(),
-            password: point.starts_with("protected.").then_some(number),
-            reprocess: point.starts_with("reprocess."),
-            reindex: point.starts_with("reindex.") || self.dice.below(4) == 0,
-        };
+        let plan = self.plan_for(point, number, lives_left);
         let random = Duration::from_millis(100 + self.dice.below(3_000));
         let address = server.address.clone();
         let end = end(server, if at_point { PATIENCE } else { random });
@@ -152,6 +155,23 @@ impl Run {
         let (after, left) = (began.elapsed().as_secs_f64(), self.matter.deliveries.left());
         println!("life {number}: {how} after {after:.1} s; {left} deliveries wait");
         Ok(())
+    }
+
+    fn plan_for(&mut self, point: &str, number: u64, lives_left: u64) -> Plan {
+        let left = self.matter.deliveries.left();
+        Plan {
+            deliveries: left.div_ceil(usize::try_from(lives_left).unwrap_or(1).max(1)),
+            again: self.dice.roll(),
+            password: point.starts_with("protected.").then_some(number),
+            reprocess: point.starts_with("reprocess."),
+            reindex: point.starts_with("reindex.") || self.dice.below(4) == 0,
+        }
+    }
+
+    /// What is done in a life of its number.
+    pub(crate) fn plan(&mut self, number: u64, lives_left: u64) -> Plan {
+        let point = FAIL_POINTS[usize::try_from(number).unwrap_or(0) % FAIL_POINTS.len()];
+        self.plan_for(point, number, lives_left)
     }
 
     /// Each fail point in its turn, and a random moment for one life in three.

@@ -1,13 +1,15 @@
 //! `dia-crash --kills N [--seed S] [--documents D] [--sample DIR]`: delivers documents to the real binary through its API, asks,
 //! rebuilds the index, opens and deletes cases, and knocks as a stranger, while killing it again and again, at named fail
 //! points and at random moments; starts it each time, goes on with the same Idempotency-Keys, and in the end holds everything
-//! against the invariants of the house. `--full-disk` instead fills the disk under it. The last line is one JSON object;
+//! against the invariants of the house. `--full-disk` instead fills the disk under it; `--fleet` does it to doors and workers of their
+//! own over PostgreSQL, RabbitMQ and Redis, which are cut off as well. The last line is one JSON object;
 //! violations end the program with 1.
 
 #![allow(clippy::print_stdout, reason = "a program that reports to the terminal")]
 
 mod deliveries;
 mod doomed;
+mod fleet;
 mod full;
 mod last;
 mod lives;
@@ -30,16 +32,21 @@ struct Options {
     documents: usize,
     sample: PathBuf,
     full_disk: bool,
+    fleet: bool,
 }
 
 impl Options {
     fn read(arguments: impl Iterator<Item = String>) -> Result<Self> {
         let sample = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../bench/sample"));
-        let mut options = Self { kills: 50, seed: 1, documents: 200, sample, full_disk: false };
+        let mut options = Self { kills: 50, seed: 1, documents: 200, sample, full_disk: false, fleet: false };
         let mut arguments = arguments;
         while let Some(name) = arguments.next() {
-            if name == "--full-disk" {
-                options.full_disk = true;
+            match name.as_str() {
+                "--full-disk" => options.full_disk = true,
+                "--fleet" => options.fleet = true,
+                _ => {}
+            }
+            if matches!(name.as_str(), "--full-disk" | "--fleet") {
                 continue;
             }
             let value = arguments.next().with_context(|| format!("{name} needs a value"))?;
@@ -48,7 +55,9 @@ impl Options {
                 "--seed" => options.seed = value.parse().context("--seed takes a number")?,
                 "--documents" => options.documents = value.parse().context("--documents takes a number")?,
                 "--sample" => options.sample = PathBuf::from(value),
-                _ => bail!("usage: dia-crash --kills N [--seed S] [--documents D] [--sample DIR] [--full-disk]"),
+                _ => bail!(
+                    "usage: dia-crash --kills N [--seed S] [--documents D] [--sample DIR] [--full-disk | --fleet]"
+                ),
             }
         }
         Ok(options)
@@ -82,7 +91,11 @@ async fn main() -> Result<ExitCode> {
         return full::enter();
     }
     let began = Instant::now();
-    let report = if options.full_disk { full::run(&options).await? } else { lives::run(&options).await? };
+    let (report, faults) = match (options.full_disk, options.fleet) {
+        (true, _) => (full::run(&options).await?, None),
+        (_, true) => fleet::run(&options).await.map(|(report, faults)| (report, Some(faults)))?,
+        _ => (lives::run(&options).await?, None),
+    };
     for violation in &report.violations {
         println!("violation: {violation}");
     }
@@ -99,6 +112,9 @@ async fn main() -> Result<ExitCode> {
     };
     for (name, count) in more {
         result[name] = count.into();
+    }
+    if let Some(faults) = faults {
+        result["faults"] = json!(faults);
     }
     println!("{result}");
     Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

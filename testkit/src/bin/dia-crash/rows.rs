@@ -1,17 +1,18 @@
-//! The rows and objects of a dead server, looked at from outside: a copy of the database is opened, so that the next life
-//! finds its files exactly as the kill left them.
+//! The rows and objects of a dead server, looked at from outside: a copy of a database in a file is opened, so that the next
+//! life finds its files exactly as the kill left them; one in PostgreSQL is asked as it is.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Result, ensure};
-use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection, sqlite::SqliteConnectOptions};
+use tempfile::TempDir;
 
 /// References that must lead somewhere (I5): what is wrong, and the query that counts it.
-const REFERENCES: [(&str, &str); 13] = [
+const REFERENCES: [(&str, &str); 11] = [
     (
         "originals without a register entry",
         "select count(*) from documents d where not exists (select 1 from blobs b where b.id = d.original_blob)",
@@ -47,21 +48,88 @@ const REFERENCES: [(&str, &str); 13] = [
     (
         "answers that ended more than once",
         "select count(*) from (select resource_id from audit_events
-      where action in ('message.answered', 'message.failed', 'message.cancelled') group by resource_id having count(*) > 1)",
+      where action in ('message.answered', 'message.failed', 'message.cancelled') group by resource_id having count(*) > 1) twice",
     ),
     (
         "answers whose end left no trace",
         "select count(*) from messages m where m.role = 'assistant' and not exists (select 1 from audit_events e
       where e.resource_id = m.id and e.action in ('message.answered', 'message.failed', 'message.cancelled'))",
     ),
+    ("deleted cases that keep their words", "select count(*) from cases where deleted_at is not null and title <> ''"),
+];
+
+/// The same where the databases speak differently.
+const OF_SQLITE: [(&str, &str); 2] = [
     (
         "leases of databases that are gone",
         "select count(*) from leases l where l.name like 'index:%' and not exists
       (select 1 from databases d where lower(hex(d.id)) = replace(substr(l.name, 7), '-', ''))",
     ),
-    ("deleted cases that keep their words", "select count(*) from cases where deleted_at is not null and title <> ''"),
     ("foreign keys that lead nowhere", "select count(*) from pragma_foreign_key_check"),
 ];
+const OF_POSTGRES: [(&str, &str); 1] = [(
+    "leases of databases that are gone",
+    "select count(*) from leases l where l.name like 'index:%' and not exists
+      (select 1 from databases d where cast(d.id as text) = substr(l.name, 7))",
+)];
+
+/// Where the rows of a run are.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// In a data directory.
+    Directory(PathBuf),
+    /// In PostgreSQL, by its URL.
+    Postgres(String),
+}
+
+/// Rows being looked at.
+enum Rows {
+    Sqlite(SqliteConnection, #[expect(dead_code, reason = "the copy lies in it")] TempDir),
+    Postgres(PgConnection),
+}
+
+impl Rows {
+    /// `None` when there is no database yet.
+    async fn open(place: &Place) -> Result<Option<Self>> {
+        match place {
+            Place::Postgres(url) => Ok(Some(Self::Postgres(PgConnection::connect(url).await?))),
+            Place::Directory(data) => {
+                let copy = tempfile::tempdir()?;
+                Ok(open_copy(data, copy.path()).await?.map(|rows| Self::Sqlite(rows, copy)))
+            }
+        }
+    }
+
+    async fn number(&mut self, sql: &str) -> Result<i64> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        Ok(match self {
+            Self::Sqlite(rows, _) => sqlx::query_scalar(sql).fetch_one(rows).await?,
+            Self::Postgres(rows) => sqlx::query_scalar(sql).fetch_one(rows).await?,
+        })
+    }
+
+    async fn texts(&mut self, sqlite: &'static str, postgres: &'static str) -> Result<Vec<String>> {
+        Ok(match self {
+            Self::Sqlite(rows, _) => sqlx::query_scalar(sqlite).fetch_all(rows).await?,
+            Self::Postgres(rows) => sqlx::query_scalar(postgres).fetch_all(rows).await?,
+        })
+    }
+
+    fn references(&self) -> Vec<(&'static str, &'static str)> {
+        let own: &[_] = match self {
+            Self::Sqlite(..) => &OF_SQLITE,
+            Self::Postgres(_) => &OF_POSTGRES,
+        };
+        [&REFERENCES[..], own].concat()
+    }
+
+    /// What makes the file itself unsound.
+    async fn unsound(&mut self) -> Result<Option<String>> {
+        let Self::Sqlite(rows, _) = self else { return Ok(None) };
+        let sound: String = sqlx::query_scalar("pragma integrity_check").fetch_one(rows).await?;
+        Ok((sound != "ok").then(|| format!("the database file is damaged: {sound}")))
+    }
+}
 
 /// The audit trail as last seen.
 #[derive(Debug, Default)]
@@ -71,21 +139,19 @@ pub(crate) struct Trail {
 
 impl Trail {
     /// I4: what was there is there still, unchanged. And the database file is sound.
-    pub(crate) async fn check(&mut self, data: &Path) -> Result<Vec<String>> {
-        let copy = tempfile::tempdir()?;
-        let Some(mut rows) = open_copy(data, copy.path()).await? else { return Ok(Vec::new()) };
-        let mut wrong = Vec::new();
-        let sound: String = sqlx::query_scalar("pragma integrity_check").fetch_one(&mut rows).await?;
-        if sound != "ok" {
-            wrong.push(format!("the database file is damaged: {sound}"));
-        }
-        let entries: Vec<(String, String)> = sqlx::query_as(
-            "select hex(id), at || ' ' || actor_kind || ' ' || coalesce(hex(actor_id), '') || ' ' || action || ' ' || details
-             from audit_events",
-        )
-        .fetch_all(&mut rows)
-        .await?;
-        let entries: BTreeMap<String, String> = entries.into_iter().collect();
+    pub(crate) async fn check(&mut self, place: &Place) -> Result<Vec<String>> {
+        let Some(mut rows) = Rows::open(place).await? else { return Ok(Vec::new()) };
+        let mut wrong: Vec<String> = rows.unsound().await?.into_iter().collect();
+        let entries = rows
+            .texts(
+                "select hex(id) || ' ' || at || ' ' || actor_kind || ' ' || coalesce(hex(actor_id), '') || ' ' || action || ' ' || details
+                 from audit_events",
+                "select id || ' ' || at || ' ' || actor_kind || ' ' || coalesce(cast(actor_id as text), '') || ' ' || action || ' ' || details
+                 from audit_events",
+            )
+            .await?;
+        let split = |entry: String| entry.split_once(' ').map(|(id, entry)| (id.to_owned(), entry.to_owned()));
+        let entries: BTreeMap<String, String> = entries.into_iter().filter_map(split).collect();
         let lost = self.entries.iter().filter(|(id, entry)| entries.get(*id) != Some(entry)).count();
         if lost > 0 {
             wrong.push(format!("I4 {lost} audit events are gone or changed"));
@@ -96,43 +162,44 @@ impl Trail {
 }
 
 /// I5 and the end of cases: rows and objects refer to what exists, in both directions, and of `deleted` cases nothing is left.
-pub(crate) async fn references(data: &Path, deleted: usize) -> Result<Vec<String>> {
-    let copy = tempfile::tempdir()?;
-    let Some(mut rows) = open_copy(data, copy.path()).await? else {
+pub(crate) async fn references(place: &Place, data: &Path, deleted: usize) -> Result<Vec<String>> {
+    let Some(mut rows) = Rows::open(place).await? else {
         return Ok(vec!["there is no database".to_owned()]);
     };
     let mut wrong = Vec::new();
-    for (what, sql) in REFERENCES {
-        let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut rows).await?;
+    for (what, sql) in rows.references() {
+        let count = rows.number(sql).await?;
         if count > 0 {
             wrong.push(format!("I5 {count} {what}"));
         }
     }
-    let gone: i64 =
-        sqlx::query_scalar("select count(*) from cases where deleted_at is not null").fetch_one(&mut rows).await?;
+    let gone = rows.number("select count(*) from cases where deleted_at is not null").await?;
     if usize::try_from(gone) != Ok(deleted) {
         wrong.push(format!("{deleted} cases were deleted, {gone} are marked so"));
     }
     wrong.extend(remains(&mut rows).await?);
-    let registered: Vec<String> = sqlx::query_scalar("select lower(hex(id)) from blobs").fetch_all(&mut rows).await?;
+    let registered =
+        rows.texts("select lower(hex(id)) from blobs", "select replace(cast(id as text), '-', '') from blobs").await?;
     wrong.extend(objects(data, &registered.into_iter().collect())?);
     Ok(wrong)
 }
 
 /// What is left of deleted cases, in every table that knows of cases. Their own rows and the audit trail stay.
-async fn remains(rows: &mut SqliteConnection) -> Result<Vec<String>> {
-    let tables: Vec<String> = sqlx::query_scalar(
-        "select m.name from sqlite_master m join pragma_table_info(m.name) c on c.name = 'case_id'
-         where m.type = 'table' and m.name <> 'audit_events'",
-    )
-    .fetch_all(&mut *rows)
-    .await?;
+async fn remains(rows: &mut Rows) -> Result<Vec<String>> {
+    let tables = rows
+        .texts(
+            "select m.name from sqlite_master m join pragma_table_info(m.name) c on c.name = 'case_id'
+             where m.type = 'table' and m.name <> 'audit_events'",
+            "select cast(table_name as text) from information_schema.columns where column_name = 'case_id' and table_schema = 'public'
+             and table_name <> 'audit_events'",
+        )
+        .await?;
     ensure!(tables.iter().any(|table| table == "case_keys"), "the tables of cases were not recognised: {tables:?}");
     let mut wrong = Vec::new();
     for table in tables {
         let sql =
             format!("select count(*) from {table} t join cases c on c.id = t.case_id where c.deleted_at is not null");
-        let left: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *rows).await?;
+        let left = rows.number(&sql).await?;
         if left > 0 {
             wrong.push(format!("{left} rows of deleted cases are left in {table}"));
         }
