@@ -70,9 +70,17 @@ impl Error {
         }
     }
 
-    /// True when the database could not be reached: nothing is wrong with what was asked of it.
+    /// True when the database could not be reached, or went away in the middle: nothing is wrong with what was asked of it.
     pub fn is_away(&self) -> bool {
-        matches!(self, Self::Database(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed))
+        use sqlx::Error as E;
+        match self {
+            Self::Database(E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolTimedOut | E::PoolClosed) => true,
+            // Connection failures, too many connections, and a server that starts or stops (PostgreSQL, appendix A).
+            Self::Database(E::Database(error)) => {
+                error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || code == "53300")
+            }
+            _ => false,
+        }
     }
 
     /// True when a unique index refused the row.

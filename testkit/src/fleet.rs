@@ -1,4 +1,4 @@
-//! A fleet of real processes: doors and workers that share PostgreSQL, RabbitMQ, Redis and a directory of objects.
+//! A fleet of real processes: doors and workers that share PostgreSQL, RabbitMQ, Redis and a bucket of objects.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Broker, Database, Home, Server};
+use crate::{Broker, Database, Home, Server, s3};
 
 /// How long a worker may take to drain.
 const DRAINED: Duration = Duration::from_mins(1);
@@ -26,14 +26,20 @@ pub struct Fleet {
 impl Fleet {
     /// Starts so many doors and workers of all queues, over a database of their own.
     pub async fn start(directory: &Path, doors: usize, workers: usize) -> Result<Self> {
-        let (database, broker) = (Database::new().await, Broker::new().await);
+        let (database, broker, bucket) = (Database::new().await, Broker::new().await, s3::settings());
         let home = Home::new(directory)?
             .with("DIA_DATABASE__URL", &database.url())
             .with("DIA_DATABASE__CONNECTIONS", "6")
             .with("DIA_QUEUE__URL", Broker::URL)
             .with("DIA_QUEUE__PREFIX", &broker.prefix)
             .with("DIA_LIVE__URL", "redis://127.0.0.1:6379/12")
-            .with("DIA_LIVE__PREFIX", &broker.prefix);
+            .with("DIA_LIVE__PREFIX", &broker.prefix)
+            .with("DIA_OBJECTS__BUCKET", &bucket.bucket)
+            .with("DIA_OBJECTS__PREFIX", &bucket.prefix)
+            .with("DIA_OBJECTS__ENDPOINT", &bucket.endpoint)
+            .with("DIA_OBJECTS__PATH_STYLE", "true")
+            .with("DIA_OBJECTS__ACCESS_KEY_ID", &bucket.access_key_id)
+            .with("DIA_OBJECTS__SECRET_ACCESS_KEY", &bucket.secret_access_key);
         let mut fleet = Self { doors: Vec::new(), workers: Vec::new(), broker, _database: database };
         for _ in 0..doors {
             fleet.doors.push(home.start_as("api").await?);
