@@ -70,7 +70,8 @@ impl Error {
         }
     }
 
-    /// True when the database could not be reached, or went away in the middle: nothing is wrong with what was asked of it.
+    /// True when the database or the object store could not be reached, or went away in the middle: nothing is wrong with what
+    /// was asked of it.
     pub fn is_away(&self) -> bool {
         use sqlx::Error as E;
         match self {
@@ -79,6 +80,7 @@ impl Error {
             Self::Database(E::Database(error)) => {
                 error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || code == "53300")
             }
+            Self::Object(error) => error.is_away(),
             _ => false,
         }
     }

@@ -53,6 +53,11 @@ impl ObjectError {
         matches!(self, Self::Full(_))
     }
 
+    /// True when the store could not be reached: nothing is wrong with what was asked of it.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::TimedOut)
+    }
+
     /// Sorts an I/O error by what the caller can do about it.
     pub(super) fn io(doing: &'static str, source: io::Error) -> Self {
         match source.kind() {

@@ -1,6 +1,8 @@
 //! How a job ends when it does not succeed, and what the runner does about it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use storage::objects::ObjectError;
 
 /// Why a job did not succeed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -34,9 +36,12 @@ pub enum JobError {
 pub struct Cause(Arc<anyhow::Error>);
 
 impl JobError {
-    /// May succeed later.
+    /// May succeed later; when what failed is a store that is full or away, without costing an attempt.
     pub fn retry(cause: impl Into<anyhow::Error>) -> Self {
-        Self::Retry(Cause::new(cause))
+        let cause = cause.into();
+        let is_short = cause.chain().any(is_short);
+        let cause = Cause(Arc::new(cause));
+        if is_short { Self::Wait(cause) } else { Self::Retry(cause) }
     }
 
     /// The job panicked. The panic's message may quote what was being read, so it is not kept.
@@ -48,6 +53,15 @@ impl JobError {
     pub fn fail(cause: impl Into<anyhow::Error>) -> Self {
         Self::Fail(Cause::new(cause))
     }
+}
+
+/// True when an error says that the machine is short of something, or a store is away. Reads and writes of objects say it by
+/// their kind.
+fn is_short(error: &(dyn std::error::Error + 'static)) -> bool {
+    let stored = error.downcast_ref::<storage::Error>().is_some_and(|error| error.is_full() || error.is_away());
+    let object = error.downcast_ref::<ObjectError>().is_some_and(|error| error.is_full() || error.is_away());
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    stored || object || matches!(kind, Some(io::ErrorKind::TimedOut | io::ErrorKind::StorageFull))
 }
 
 impl Cause {
@@ -74,14 +88,13 @@ impl From<storage::Error> for JobError {
         match error {
             storage::Error::LeaseLost => Self::Lost,
             storage::Error::NotFound => Self::Gone,
-            error if error.is_full() || error.is_away() => Self::Wait(Cause::new(error)),
             error => Self::retry(error),
         }
     }
 }
 
-impl From<storage::objects::ObjectError> for JobError {
-    fn from(error: storage::objects::ObjectError) -> Self {
+impl From<ObjectError> for JobError {
+    fn from(error: ObjectError) -> Self {
         storage::Error::from(error).into()
     }
 }
@@ -97,5 +110,21 @@ impl From<tokio::task::JoinError> for JobError {
         // The error's own words hold the panic's message, and that may quote what was being read.
         let what = if error.is_panic() { "a blocking step panicked" } else { "the process is stopping" };
         Self::retry(anyhow::anyhow!(what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_away_costs_no_attempt() {
+        let away = || io::Error::from(io::ErrorKind::TimedOut);
+        let object = || ObjectError::Io { doing: "read an object", source: away() };
+        assert!(matches!(JobError::retry(away()), JobError::Wait(_)));
+        assert!(matches!(JobError::from(object()), JobError::Wait(_)));
+        assert!(matches!(JobError::retry(io::Error::from(object())), JobError::Wait(_)));
+        assert!(matches!(JobError::retry(anyhow::Error::from(object()).context("reading")), JobError::Wait(_)));
+        assert!(matches!(JobError::retry(io::Error::from(io::ErrorKind::InvalidData)), JobError::Retry(_)));
     }
 }
