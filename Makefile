@@ -79,6 +79,14 @@ bench-answers:  ## score the chat's answers on a retrieval set with spans: make 
 bench-ingest:  ## documents per second, CPU and memory over a folder and over 10,000 e-mails
 	@bench/ingest/run
 
+bench-scale:  ## documents per second of a fleet with 1, 2 and 4 worker processes over the same services
+	@scripts/setup test
+	cargo build --release --locked --workspace --bins --examples
+	@"$$(scripts/target)/release/dia-bench-scale" 2000
+
+check-deploy:  ## docker-compose.yml, Dockerfile and the configuration of NGINX, without running them
+	@scripts/check-deploy
+
 bench-extract:  ## CPU, memory, success and F1 by format over a folder: make bench-extract DIR=folder [PEERS=1]
 	@scripts/setup run
 	@PEERS="$(PEERS)" bench/extract/run "$(DIR)"
@@ -91,4 +99,4 @@ identify:  ## name every file under DIR by its bytes; compare with extension and
 bench-search:  ## search latency over 200,000 passages
 	@bench/search/run
 
-.PHONY: help run setup lint test demo crash crash-full-disk autoscale-sim fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search
+.PHONY: help run setup lint test demo crash crash-full-disk autoscale-sim fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search bench-scale check-deploy

@@ -26,6 +26,16 @@ pub struct Fleet {
 impl Fleet {
     /// Starts so many doors and workers of all queues, over a database of their own.
     pub async fn start(directory: &Path, doors: usize, workers: usize) -> Result<Self> {
+        Self::start_with(directory, doors, workers, &[]).await
+    }
+
+    /// The same with settings of the environment.
+    pub async fn start_with(
+        directory: &Path,
+        doors: usize,
+        workers: usize,
+        settings: &[(String, String)],
+    ) -> Result<Self> {
         let (database, broker, bucket) = (Database::new().await, Broker::new().await, s3::settings());
         let home = Home::new(directory)?
             .with("DIA_DATABASE__URL", &database.url())
@@ -40,6 +50,7 @@ impl Fleet {
             .with("DIA_OBJECTS__PATH_STYLE", "true")
             .with("DIA_OBJECTS__ACCESS_KEY_ID", &bucket.access_key_id)
             .with("DIA_OBJECTS__SECRET_ACCESS_KEY", &bucket.secret_access_key);
+        let home = settings.iter().fold(home, |home, (name, value)| home.with(name, value));
         let mut fleet = Self { doors: Vec::new(), workers: Vec::new(), broker, _database: database };
         for _ in 0..doors {
             fleet.doors.push(home.start_as("api").await?);
@@ -48,6 +59,11 @@ impl Fleet {
             fleet.workers.push(start_worker(&home)?);
         }
         Ok(fleet)
+    }
+
+    /// The workers' processes.
+    pub fn workers(&self) -> impl Iterator<Item = u32> {
+        self.workers.iter().filter_map(Child::id)
     }
 
     /// Stops everything; all must end well.

@@ -228,7 +228,7 @@ async fn an_interrupted_upload_is_taken_up_again(test: TestStorage) {
     let files = answer["files"].as_array().unwrap();
     assert_eq!(files.iter().filter(|file| file["fresh"] == true).count(), 50);
     assert_eq!(door.test.number("select count(*) from documents").await, 150);
-    assert_eq!(door.test.number("select count(*) from batches where state = 'closed'").await, 1);
+    assert_eq!(door.test.number("select count(*) from batches where state = 'sealed'").await, 1);
     assert_eq!(objects(&door.test), (150, 0));
 }
 

@@ -12,22 +12,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use testkit::{
-    Client, Home, Server,
-    delivery::{self, Dice},
-    machine,
-};
+use testkit::{Client, Home, Server, delivery::everyday_mail, machine};
 use tokio::time::sleep;
 
 /// Files of one upload.
 const TOGETHER: usize = 100;
-/// Words of everyday business, so that made-up mails have the vocabulary of mail and not of dice.
-const WORDS: &str = "agreement amount approval attached board budget call client confirm contract counsel customer date \
-    deadline delivery department discuss draft email estimate file final finance follow forward group information invoice \
-    issue legal letter list management market meeting message monday month number office order partner payment people plan \
-    please position price product project proposal question regarding release report request review sales schedule send \
-    service sign statement supply support team terms thank today transaction update version week work year";
-
 #[tokio::main]
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -61,7 +50,7 @@ async fn main() -> Result<()> {
     let corpus = measure(&client, &server, "corpus", &corpus).await?;
     println!("corpus: {corpus}");
     let written: Vec<(String, Vec<u8>)> =
-        (0..mails).map(|number| (format!("mail-{number}.eml"), mail(number))).collect();
+        (0..mails).map(|number| (format!("mail-{number}.eml"), everyday_mail(number))).collect();
     let mails = measure(&client, &server, "mails", &written).await?;
     println!("mails: {mails}");
     ensure!(server.stop().await?.success(), "the server did not stop cleanly");
@@ -105,23 +94,6 @@ async fn measure(client: &Client, server: &Server, name: &str, files: &[(String,
         "cpu_s_per_1000": round(spent / documents * 1_000.0), "peak_rss_parent_mb": round(mega(peak.parent)),
         "peak_rss_child_mb": round(mega(peak.child)), "peak_rss_children_mb": round(mega(peak.children)),
     }))
-}
-
-/// An e-mail of one to two hundred words; every fourth has an attachment.
-fn mail(number: u64) -> Vec<u8> {
-    let mut dice = Dice::new(number);
-    let words: Vec<&str> = WORDS.split_whitespace().collect();
-    let mut body = String::new();
-    for at in 0..100 + dice.below(100) {
-        let word = words[usize::try_from(dice.below(words.len() as u64)).unwrap_or(0)];
-        body += word;
-        body += if at % 12 == 11 { ".\r\n" } else { " " };
-    }
-    body += &dice.word();
-    let attachment = format!("item,amount\n{},{number}\n", dice.word());
-    let attachments: &[(&str, &[u8])] =
-        if number.is_multiple_of(4) { &[("figures.csv", attachment.as_bytes())] } else { &[] };
-    delivery::mail(number, &body, attachments)
 }
 
 fn process(server: &Server) -> Result<u32> {

@@ -113,6 +113,30 @@ pub fn prose(word: &str, number: u64) -> String {
     )
 }
 
+/// Words of everyday business, so that made-up mails have the vocabulary of mail and not of dice.
+const WORDS: &str = "agreement amount approval attached board budget call client confirm contract counsel customer date \
+    deadline delivery department discuss draft email estimate file final finance follow forward group information invoice \
+    issue legal letter list management market meeting message monday month number office order partner payment people plan \
+    please position price product project proposal question regarding release report request review sales schedule send \
+    service sign statement supply support team terms thank today transaction update version week work year";
+
+/// An e-mail of one to two hundred words; every fourth has an attachment.
+pub fn everyday_mail(number: u64) -> Vec<u8> {
+    let mut dice = Dice::new(number);
+    let words: Vec<&str> = WORDS.split_whitespace().collect();
+    let mut body = String::new();
+    for at in 0..100 + dice.below(100) {
+        let word = words[usize::try_from(dice.below(words.len() as u64)).unwrap_or(0)];
+        body += word;
+        body += if at % 12 == 11 { ".\r\n" } else { " " };
+    }
+    body += &dice.word();
+    let attachment = format!("item,amount\n{},{number}\n", dice.word());
+    let attachments: &[(&str, &[u8])] =
+        if number.is_multiple_of(4) { &[("figures.csv", attachment.as_bytes())] } else { &[] };
+    mail(number, &body, attachments)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
