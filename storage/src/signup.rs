@@ -1,4 +1,4 @@
-//! One-time codes that let somebody sign up: the setup code of an empty system and invitations. Only hashes are kept.
+//! One-time codes that let somebody sign up: the setup code of an empty system and invitations. Of invitations only hashes are kept.
 
 use std::time::Duration;
 
@@ -9,33 +9,61 @@ use domain::{
     ids::UserId,
 };
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::{
     Error, Result, Storage, Tx,
     audit::Audit,
     db::{change, query},
     users,
+    vault::Place,
 };
 
 const SETUP: &str = "setup";
 const INVITATION: &str = "invitation";
+/// Where the setup code is kept for the other processes of a fleet.
+const KEPT: &str = "setup code";
+/// How long a setup code is shown again instead of a fresh one.
+const SHARED: Duration = Duration::from_mins(5);
 /// How long an invitation is good for.
 const INVITATION_LIFE: Duration = Duration::from_hours(7 * 24);
 /// Letters of a code: Crockford's base 32, which leaves out what is misread.
 const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// Makes a fresh setup code on a system without users and voids the ones before; `None` once somebody has signed up.
-/// The caller shows it to the operator; nothing else knows it.
+/// The setup code of a system without users, for the caller to show to the operator; `None` once somebody has signed up. The
+/// processes of a fleet that start within five minutes of each other show the same one, which is kept sealed; later a fresh one voids it.
 pub async fn ensure_setup_code(storage: &Storage) -> Result<Option<String>> {
     let mut tx = storage.begin(&Actor::system(domain::ids::fresh())).await?;
     if !users::none_yet(&mut tx).await? {
         return Ok(None);
     }
+    if let Some(code) = shown_lately(&mut tx).await? {
+        return Ok(Some(code));
+    }
     change!(tx, c => sqlx::query("delete from signup_codes where purpose = $1").bind(SETUP).execute(c).await.map(drop))?;
     let code = keep_new(&mut tx, SETUP, SystemRole::Administrator, None, Timestamp(i64::MAX)).await?;
+    let sealed = storage.vault.system_key(KEPT).seal(&place(), code.as_bytes())?;
+    change!(tx, c => sqlx::query("insert into system (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value")
+        .bind(KEPT).bind(sealed).execute(c).await.map(drop))?;
     tx.audit(Audit::SetupCodeIssued {}).await?;
     tx.commit().await?;
     Ok(Some(code))
+}
+
+/// The setup code another process has just shown.
+async fn shown_lately(tx: &mut Tx) -> Result<Option<String>> {
+    let since = tx.now().minus(SHARED);
+    let sealed: Option<Vec<u8>> = query!(tx, c => sqlx::query_scalar(
+        "select value from system where name = $1 and exists
+         (select 1 from signup_codes where purpose = $2 and used_at is null and created_at > $3)")
+        .bind(KEPT).bind(SETUP).bind(since.0).fetch_optional(c).await)?;
+    let Some(sealed) = sealed else { return Ok(None) };
+    let code = tx.storage().vault.system_key(KEPT).open(&place(), &sealed)?;
+    Ok(String::from_utf8(code).ok())
+}
+
+fn place() -> Place {
+    Place::new("system", "value", Uuid::nil())
 }
 
 /// Makes an invitation that signs somebody up in `role`, good once within seven days; the code and when it ends.

@@ -40,8 +40,7 @@ async fn main() -> Result<()> {
     let started = Instant::now();
     let mut fleet = if is_fleet { Some(Fleet::start(directory.path(), DOORS, WORKERS).await?) } else { None };
     let server = match &mut fleet {
-        // The code that was printed last counts.
-        Some(fleet) => fleet.doors.remove(DOORS - 1),
+        Some(fleet) => fleet.doors.remove(0),
         None => Home::new(directory.path())?.start().await?,
     };
     println!("serving {} from an empty data directory", server.address);
