@@ -169,7 +169,9 @@ impl LoadFile {
 
     /// Notes that it was read to its end, and what it is.
     pub async fn finish(&self, tx: &mut Tx, details: &LoadFileDetails) -> Result<()> {
-        self.settle(tx, "read", details).await?;
+        if !self.settle(tx, "read", details).await? {
+            return Ok(());
+        }
         let (items, refused) = (self.items, self.refused);
         tx.audit(Audit::LoadFileRead { case: self.case, load_file: self.id, items, refused }).await
     }
@@ -177,15 +179,19 @@ impl LoadFile {
     /// Notes that it cannot be read (on), and why. The items before that stay.
     pub async fn fail(&self, tx: &mut Tx, error: &str) -> Result<()> {
         let details = LoadFileDetails { error: Some(error.to_owned()), ..self.details.clone() };
-        self.settle(tx, "failed", &details).await?;
+        if !self.settle(tx, "failed", &details).await? {
+            return Ok(());
+        }
         tx.audit(Audit::LoadFileFailed { case: self.case, load_file: self.id }).await
     }
 
-    async fn settle(&self, tx: &mut Tx, state: &str, details: &LoadFileDetails) -> Result<()> {
+    /// False when somebody else has settled it: then nothing changes.
+    async fn settle(&self, tx: &mut Tx, state: &str, details: &LoadFileDetails) -> Result<bool> {
         let key = tx.case_key(self.case).await?;
         let (sealed, now) = (seal(&key, &place(self.id), details)?, tx.now());
-        change!(tx, c => sqlx::query("update load_files set state = $2, sealed_details = $3, updated_at = $4 where id = $1")
-            .bind(self.id.uuid()).bind(state).bind(sealed).bind(now.0).execute(c).await.map(drop))?;
-        Ok(())
+        let settled = change!(tx, c => sqlx::query(
+            "update load_files set state = $2, sealed_details = $3, updated_at = $4 where id = $1 and state = 'waiting'")
+            .bind(self.id.uuid()).bind(state).bind(sealed).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
+        Ok(settled == 1)
     }
 }

@@ -306,6 +306,14 @@ impl Upload {
         Ok(())
     }
 
+    /// Takes it for this transaction alone; false when it has become a document, or has ended, meanwhile.
+    pub async fn take(&self, tx: &mut Tx) -> Result<bool> {
+        let taken = change!(tx, c => sqlx::query(
+            "update uploads set state = 'complete' where id = $1 and state = 'complete' and document_id is null")
+            .bind(self.id.uuid()).execute(c).await.map(|r| r.rows_affected()))?;
+        Ok(taken == 1)
+    }
+
     /// Notes the document it became.
     pub async fn became(&self, tx: &mut Tx, document: DocumentId) -> Result<()> {
         change!(tx, c => sqlx::query("update uploads set document_id = $2 where id = $1")

@@ -59,13 +59,17 @@ impl Handler<AssembleUpload> for Context {
 
     async fn buried(&self, tx: &mut Tx, job: &AssembleUpload, _: &JobError) -> storage::Result<()> {
         // Its pieces are struck from the register; the garbage collection takes their objects.
-        Upload::load(tx, job.case, job.upload).await?.end(tx).await.map(drop)
+        let upload = Upload::load(tx, job.case, job.upload).await?;
+        if upload.take(tx).await? { upload.end(tx).await.map(drop) } else { Ok(()) }
     }
 }
 
 /// Ends the upload of a batch that was cancelled.
 async fn give_up(run: &Run, upload: &Upload) -> Result<(), JobError> {
     let mut tx = run.begin().await?;
+    if !upload.take(&mut tx).await? {
+        return Ok(());
+    }
     let blobs: Vec<BlobId> = upload.end(&mut tx).await?;
     run.complete(tx).await?;
     discard(&run.storage, blobs).await;
@@ -111,6 +115,9 @@ async fn receive(run: &Run, batch: &Batch, upload: &Upload, parts: &[Part], stor
     };
     let key = documents::key_of(stored, &said.path);
     let mut tx = run.begin().await?;
+    if !upload.take(&mut tx).await? {
+        return Ok(());
+    }
     upload.forget_parts(&mut tx, parts).await?;
     let receipts = documents::receive_upload(&mut tx, batch, &[(key.as_str(), details, *stored)]).await?;
     let [receipt] = receipts[..] else { return Err(JobError::fail(anyhow::anyhow!("one file has one receipt"))) };

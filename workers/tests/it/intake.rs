@@ -276,7 +276,8 @@ async fn pieces_that_nobody_goes_on_with_are_forgotten(test: TestStorage) {
     let database = Database::find(&mut tx, matter.database.id, Action::Upload).await.unwrap();
     Batch::find(&mut tx, &database, matter.batch.id).await.unwrap().cancel(&mut tx).await.unwrap();
     tx.commit().await.unwrap();
-    let office = matter.work(context());
+    let config = WorkersConfig { collect_seconds: 1, ..context().config };
+    let office = matter.work(Context { config, ..context() });
     let left = "select count(*) from uploads";
     until("the batch of the complete one was cancelled", async || matter.test.number(left).await == 1).await;
     matter.test.advance(LONG);
