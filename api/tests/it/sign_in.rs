@@ -49,7 +49,7 @@ async fn the_first_user_and_the_invited(test: TestStorage) {
     sign_up(&door, None, "ann@example.org", PASSWORD).await.refused(403, "bad_setup_code");
     let void = signup::ensure_setup_code(storage).await.unwrap().unwrap();
     assert_eq!(signup::ensure_setup_code(storage).await.unwrap().as_ref(), Some(&void), "the next door of a fleet");
-    door.test.advance(std::time::Duration::from_mins(6));
+    door.test.advance(Duration::from_mins(6));
     let code = signup::ensure_setup_code(storage).await.unwrap().unwrap();
     sign_up(&door, Some(&void), "ann@example.org", PASSWORD).await.refused(403, "bad_setup_code");
     sign_up(&door, Some(&code), "ann@example.org", "password123").await.refused(422, "weak_password");
