@@ -44,7 +44,11 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Bring the database schema up to date and stop.
-    Migrate,
+    Migrate {
+        /// A role of PostgreSQL that is then given what `dia api` and `dia work` need, and no more.
+        #[arg(long)]
+        grant_to: Option<String>,
+    },
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),

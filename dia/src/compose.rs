@@ -48,13 +48,27 @@ pub(crate) async fn storage(config: &Config) -> Result<Storage> {
     Ok(storage)
 }
 
+/// Brings the schema up to date; on PostgreSQL `grant_to` is then given what the processes of a fleet need.
+pub(crate) async fn migrate(config: &Config, grant_to: Option<&str>) -> Result<()> {
+    let url = &config.database.url;
+    if !url.is_empty() {
+        return Db::migrate_postgres(url, grant_to).await.context("cannot bring the schema up to date");
+    }
+    if grant_to.is_some() {
+        bail!("SQLite has no roles to grant anything to; set database.url");
+    }
+    storage(config).await?.db.close().await;
+    Ok(())
+}
+
 async fn postgres(database: &Database) -> Result<Db> {
     let settings = PostgresSettings {
+        migrate: database.migrate,
         connections: database.connections,
         statement_timeout: Duration::from_secs(database.statement_timeout_seconds),
         idle_in_transaction_timeout: Duration::from_secs(database.idle_in_transaction_timeout_seconds),
     };
-    Db::postgres(&database.url, &settings).await.context("cannot reach PostgreSQL")
+    Db::postgres(&database.url, &settings).await.context("cannot open the PostgreSQL database")
 }
 
 fn bell(config: &Config) -> Result<Bell> {

@@ -73,6 +73,8 @@ pub(crate) struct Data {
 pub(crate) struct Database {
     /// Empty for SQLite.
     pub(crate) url: String,
+    /// Bring the schema up to date at the start; otherwise `dia migrate` does.
+    pub(crate) migrate: bool,
     /// Pool size.
     pub(crate) connections: u32,
     /// Longest run of a statement.

@@ -49,7 +49,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Workers => operator::workers(config::Config::load(config)?).await,
         Command::Autoscale { json } => operator::autoscale(config::Config::load(config)?, json).await,
-        Command::Migrate => operator::migrate(config::Config::load(config)?).await,
+        Command::Migrate { grant_to } => operator::migrate(&config::Config::load(config)?, grant_to.as_deref()).await,
         Command::Config(command) => operator::config(&command, config),
         Command::Jobs(command) => operator::jobs(command, config::Config::load(config)?).await,
         Command::Queues(command) => operator::queues(command, config::Config::load(config)?).await,

@@ -98,13 +98,6 @@ pub struct UploadDetails {
     pub joined: Option<String>,
 }
 
-/// A piece, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
-    /// The object that holds it.
-    pub stored: Stored,
-}
-
 #[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,
@@ -284,22 +277,22 @@ impl Upload {
     }
 
     /// Its pieces, in order.
-    pub async fn parts(&self, tx: &mut Tx) -> Result<Vec<Part>> {
+    pub async fn parts(&self, tx: &mut Tx) -> Result<Vec<Stored>> {
         let rows: Vec<(Uuid, i64, Vec<u8>)> = query!(tx, c => sqlx::query_as(
             "select blob, size, sha256 from upload_parts where upload_id = $1 order by number")
             .bind(self.id.uuid()).fetch_all(c).await)?;
         let part = |(blob, size, sha256): (Uuid, i64, Vec<u8>)| {
             let sha256 = sha256.try_into().map_err(|_| Error::Invalid("a hash in a row is not a SHA-256"))?;
             let (blob, size) = (BlobId(blob), count(size));
-            Ok(Part { stored: Stored { blob, size, sha256, stored_bytes: crate::vault::chunked::sealed_len(size) } })
+            Ok(Stored { blob, size, sha256, stored_bytes: crate::vault::chunked::sealed_len(size) })
         };
         rows.into_iter().map(part).collect()
     }
 
     /// Strikes its pieces from the register; their objects may be deleted after the commit.
-    pub async fn forget_parts(&self, tx: &mut Tx, parts: &[Part]) -> Result<()> {
+    pub async fn forget_parts(&self, tx: &mut Tx, parts: &[Stored]) -> Result<()> {
         for part in parts {
-            tx.forget_blob(part.stored.blob).await?;
+            tx.forget_blob(part.blob).await?;
         }
         change!(tx, c => sqlx::query("delete from upload_parts where upload_id = $1")
             .bind(self.id.uuid()).execute(c).await.map(drop))?;
@@ -327,7 +320,7 @@ impl Upload {
         self.forget_parts(tx, &parts).await?;
         change!(tx, c => sqlx::query("delete from uploads where id = $1").bind(self.id.uuid()).execute(c).await.map(drop))?;
         tx.audit(Audit::UploadEnded { case: self.case, upload: self.id }).await?;
-        Ok(parts.iter().map(|part| part.stored.blob).collect())
+        Ok(parts.iter().map(|part| part.blob).collect())
     }
 }
 

@@ -38,7 +38,8 @@ impl Fleet {
     ) -> Result<Self> {
         let (database, broker, bucket) = (Database::new().await, Broker::new().await, s3::settings());
         let home = Home::new(directory)?
-            .with("DIA_DATABASE__URL", &database.url())
+            .with("DIA_DATABASE__URL", &database.restricted().await)
+            .with("DIA_DATABASE__MIGRATE", "false")
             .with("DIA_DATABASE__CONNECTIONS", "6")
             .with("DIA_QUEUE__URL", Broker::URL)
             .with("DIA_QUEUE__PREFIX", &broker.prefix)

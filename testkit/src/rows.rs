@@ -19,8 +19,11 @@ use storage::{
 };
 use tempfile::TempDir;
 
-/// The PostgreSQL of the test machine, as a user who may create databases.
-const SERVER: &str = "postgres://postgres@127.0.0.1:5432";
+/// The PostgreSQL of the test machine.
+const SERVER: &str = "127.0.0.1:5432";
+
+/// A role that may do what the processes of a fleet may, and no more.
+const ROLE: &str = "dia_test";
 
 /// Storage of one test, with its own empty database, object directory and keys.
 #[derive(Debug)]
@@ -44,16 +47,27 @@ impl Database {
     /// Makes one.
     pub async fn new() -> Self {
         let name = format!("dia_test_{}", domain::ids::fresh().simple());
-        let mut server = PgConnection::connect(&format!("{SERVER}/postgres")).await.unwrap();
+        let mut server = PgConnection::connect(&format!("postgres://postgres@{SERVER}/postgres")).await.unwrap();
         statement(&mut server, &format!("create database {name}")).await;
         // Tests ask whether commits are right, not whether this server's disk keeps them.
         statement(&mut server, &format!("alter database {name} set synchronous_commit = off")).await;
         Self { name }
     }
 
-    /// How it is reached.
+    /// How it is reached by its owner, who may do everything.
     pub fn url(&self) -> String {
-        format!("{SERVER}/{}", self.name)
+        format!("postgres://postgres@{SERVER}/{}", self.name)
+    }
+
+    /// Brings its schema up to date and says how it is reached by a role that may do what the processes of a fleet may.
+    pub async fn restricted(&self) -> String {
+        let mut server = PgConnection::connect(&self.url()).await.unwrap();
+        let role = format!(
+            "do $$ begin create role {ROLE} login; exception when duplicate_object or unique_violation then null; end $$"
+        );
+        statement(&mut server, &role).await;
+        Db::migrate_postgres(&self.url(), Some(ROLE)).await.unwrap();
+        format!("postgres://{ROLE}@{SERVER}/{}", self.name)
     }
 }
 
@@ -65,10 +79,11 @@ impl TestStorage {
         Self::with(db, directory, None)
     }
 
-    /// Rows in a database of its own on the test machine's PostgreSQL.
+    /// Rows in a database of its own on the test machine's PostgreSQL, with no more rights than a fleet has.
     pub async fn postgres() -> Self {
         let database = Database::new().await;
-        let db = Db::postgres(&database.url(), &PostgresSettings::default()).await.unwrap();
+        let settings = PostgresSettings { migrate: false, ..PostgresSettings::default() };
+        let db = Db::postgres(&database.restricted().await, &settings).await.unwrap();
         Self::with(db, TempDir::new().unwrap(), Some(database))
     }
 
@@ -112,7 +127,7 @@ impl TestStorage {
         self.directory.path()
     }
 
-    /// How the database is reached, when rows live in PostgreSQL.
+    /// How the database is reached by its owner, when rows live in PostgreSQL.
     pub fn postgres_url(&self) -> Option<String> {
         self.postgres.as_ref().map(Database::url)
     }
@@ -177,7 +192,7 @@ impl Drop for Database {
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let options = PgConnectOptions::from_str(&format!("{SERVER}/postgres")).unwrap();
+                let options = PgConnectOptions::from_str(&format!("postgres://postgres@{SERVER}/postgres")).unwrap();
                 let mut server = PgConnection::connect_with(&options).await.unwrap();
                 statement(&mut server, &format!("drop database if exists {name} with (force)")).await;
             });

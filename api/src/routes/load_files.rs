@@ -206,7 +206,7 @@ pub(super) async fn finish(state: &State, stored: BlobId, answer: Result<(Respon
 
 pub(super) fn check_name(name: &str) -> Result<()> {
     if name.chars().count() > 300 {
-        return Err(Error::new(Code::Invalid, "the name of a load file has at most 300 characters"));
+        return Err(Error::new(Code::Invalid, "a name has at most 300 characters"));
     }
     Ok(())
 }

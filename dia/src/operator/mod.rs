@@ -28,9 +28,8 @@ fn operator() -> Actor {
 }
 
 /// `dia migrate`
-pub(crate) async fn migrate(config: Config) -> Result<()> {
-    let storage = compose::storage(&config).await?;
-    storage.db.close().await;
+pub(crate) async fn migrate(config: &Config, grant_to: Option<&str>) -> Result<()> {
+    compose::migrate(config, grant_to).await?;
     out::line("the schema is up to date");
     Ok(())
 }

@@ -139,10 +139,19 @@ fn open_document_slides() {
          <presentation:notes><text:p>Say hello</text:p></presentation:notes></draw:page>\
          <draw:page draw:name='Two' draw:style-name='dp1'><text:p>Second</text:p></draw:page></office:presentation>"
     );
-    let bytes =
-        zip(&[("mimetype", b"application/vnd.oasis.opendocument.presentation"), ("content.xml", content.as_bytes())]);
+    let styles = "<office:document-styles><style:master-page style:name='Default'>\
+         <draw:frame presentation:class='title' presentation:placeholder='true'><draw:text-box><text:p>Click to edit</text:p></draw:text-box></draw:frame>\
+         <draw:frame presentation:class='footer'><draw:text-box><text:p>Roe &amp; Co</text:p></draw:text-box></draw:frame>\
+         <draw:frame presentation:class='page-number'><draw:text-box><text:p>&lt;number&gt;</text:p></draw:text-box></draw:frame>\
+         <draw:custom-shape><text:p>CONFIDENTIAL</text:p></draw:custom-shape>\
+         </style:master-page></office:document-styles>";
+    let bytes = zip(&[
+        ("mimetype", b"application/vnd.oasis.opendocument.presentation"),
+        ("content.xml", content.as_bytes()),
+        ("styles.xml", styles.as_bytes()),
+    ]);
     let text = extract(&reader(), "a.odp", &bytes).unwrap();
-    assert_eq!(text.text, "First\nSay hello\nSecond");
+    assert_eq!(text.text, "First\nSay hello\nSecond\nRoe & Co\nCONFIDENTIAL");
     assert_eq!(text.pages[1].label.as_deref(), Some("Two"));
     assert_eq!(extra(&text, "hidden_slides"), Some("2"));
 }

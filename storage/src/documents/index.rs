@@ -134,6 +134,9 @@ pub async fn remove_deleted(tx: &mut Tx, documents: &[DocumentId]) -> Result<Vec
         change!(tx, c => sqlx::query("update documents set parent_id = null where parent_id = $1")
             .bind(id.uuid()).execute(c).await.map(drop))?;
         change!(tx, c => sqlx::query("delete from context_items where document_id = $1").bind(id.uuid()).execute(c).await.map(drop))?;
+        change!(tx, c => sqlx::query("update items set document_id = null where document_id = $1")
+            .bind(id.uuid()).execute(c).await.map(drop))?;
+        change!(tx, c => sqlx::query("delete from uploads where document_id = $1").bind(id.uuid()).execute(c).await.map(drop))?;
         change!(tx, c => sqlx::query("delete from documents where id = $1").bind(id.uuid()).execute(c).await.map(drop))?;
         for blob in derived.into_iter().chain([original]).map(BlobId) {
             tx.forget_blob(blob).await?;

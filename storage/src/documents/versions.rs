@@ -87,6 +87,7 @@ impl Document {
             custodian: self.details.custodian.clone(),
             labels: self.details.labels.clone(),
             inline: self.details.inline,
+            listed: self.details.listed.clone(),
             replacement: Some(replacement),
             ..Details::default()
         };

@@ -17,7 +17,7 @@ pub use admin::{
 };
 pub(crate) use claim::reclaim_all;
 pub use claim::{Claimer, Lane};
-pub use settle::{Heartbeat, again, cancel_for_batch, done, extend, hand_over, release};
+pub use settle::{Heartbeat, again, cancel_for_batch, done, extend, hand_over, release, set_aside};
 
 use crate::{
     Result, Tx,

@@ -126,6 +126,15 @@ pub async fn extend(storage: &Storage, held: &[(JobId, i64)], lease: Duration) -
 
 /// Gives held jobs back untouched (a graceful stop): the attempt does not count and they are due at once.
 pub async fn release(storage: &Storage, held: &[Held]) -> Result<()> {
+    put_back(storage, held, Duration::ZERO, None).await
+}
+
+/// Leaves a held job to a worker that understands it: the attempt does not count, and it is due after `delay`.
+pub async fn set_aside(storage: &Storage, held: &Held, delay: Duration, why: &str) -> Result<()> {
+    put_back(storage, std::slice::from_ref(held), delay, Some(&cut(why))).await
+}
+
+async fn put_back(storage: &Storage, held: &[Held], delay: Duration, why: Option<&str>) -> Result<()> {
     if held.is_empty() {
         return Ok(());
     }
@@ -133,10 +142,10 @@ pub async fn release(storage: &Storage, held: &[Held]) -> Result<()> {
     let now = tx.shared_now().await?;
     for job in held {
         let released = change!(tx, c => sqlx::query(
-            "update jobs set state = 'ready', attempts = attempts - 1, run_at = $3, lease_until = null
+            "update jobs set state = 'ready', attempts = attempts - 1, run_at = $3, lease_until = null, error = coalesce($4, error)
              where id = $1 and fence = $2 and state = 'running'
              and not exists (select 1 from jobs w where w.unique_key = jobs.unique_key and w.state = 'ready')")
-            .bind(job.id.uuid()).bind(job.fence).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
+            .bind(job.id.uuid()).bind(job.fence).bind(now.plus(delay).0).bind(why).execute(c).await.map(|r| r.rows_affected()))?;
         if released == 0 {
             superseded(&mut tx, job, now).await?;
         }

@@ -13,6 +13,7 @@ mod live;
 mod objects;
 mod passwords;
 mod rows;
+mod schema;
 mod succession;
 mod vault;
 mod versions;

@@ -96,6 +96,7 @@ async fn service_times_are_measured_from_what_was_done(test: TestStorage) {
 }
 
 const SMALL: PostgresSettings = PostgresSettings {
+    migrate: true,
     connections: 2,
     statement_timeout: Duration::from_millis(300),
     idle_in_transaction_timeout: Duration::from_millis(300),

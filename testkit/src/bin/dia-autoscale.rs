@@ -16,11 +16,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use testkit::{Broker, Client, Database, Home};
+use testkit::{Broker, Client, Database, Home, fleet::drain};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    process::{Child, Command},
+    process::Child,
     time::{sleep, timeout},
 };
 
@@ -59,7 +59,7 @@ async fn main() -> Result<()> {
     let scanning = tokio::spawn(scan(clamd, Arc::clone(&looked)));
     let server = home.start_as("api").await?;
     let others = ["work", "--queues", "extract,ocr,index,relate,chat,maintenance"];
-    let mut others = home.command(&others)?.stdout(Stdio::null()).spawn()?;
+    let others = home.command(&others)?.stdout(Stdio::null()).spawn()?;
     let mut fleet = vec![work(&home)?];
 
     let client = Client::sign_up(&server.address, server.setup_code.as_deref().context("no setup code")?).await?;
@@ -101,7 +101,7 @@ async fn main() -> Result<()> {
     let counts = client.watch(&documents, |_| {}).await?;
     ensure!(counts.balances() && counts.indexed == files as u64, "not all were indexed: {counts:?}");
     let peak = steps.iter().map(|(_, workers)| *workers).max().unwrap_or(0);
-    for child in fleet.iter_mut().chain([&mut others]) {
+    for child in fleet.into_iter().chain([others]) {
         stop(child).await?;
     }
     server.stop().await?;
@@ -143,8 +143,8 @@ async fn scale(home: &Home, fleet: &mut Vec<Child>, wished: usize) -> Result<()>
         fleet.push(work(home)?);
     }
     while fleet.len() > wished.max(1) {
-        let Some(mut child) = fleet.pop() else { break };
-        stop(&mut child).await?;
+        let Some(child) = fleet.pop() else { break };
+        stop(child).await?;
     }
     Ok(())
 }
@@ -154,14 +154,8 @@ fn work(home: &Home) -> Result<Child> {
 }
 
 /// SIGTERM; it must drain.
-async fn stop(child: &mut Child) -> Result<()> {
-    let id = child.id().context("a worker ended by itself")?;
-    ensure!(
-        Command::new("kill").args(["-TERM", &id.to_string()]).status().await?.success(),
-        "it cannot be told to stop"
-    );
-    let ended = timeout(Duration::from_mins(1), child.wait()).await.context("a worker did not drain")??;
-    ensure!(ended.success(), "a worker did not stop cleanly");
+async fn stop(child: Child) -> Result<()> {
+    ensure!(drain(child).await?, "a worker did not stop cleanly");
     Ok(())
 }
 

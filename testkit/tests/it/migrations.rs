@@ -1,6 +1,6 @@
 //! The two migration folders say the same thing in two dialects: the same files, tables, columns and indexes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::tree::{self, File};
 
@@ -110,4 +110,103 @@ fn a_difference_shows() {
     ] {
         assert_ne!(base, schema(other), "{other}");
     }
+}
+
+/// What would break a process of the version before, which goes on working while a fleet is upgraded: it knows nothing of new
+/// columns and still uses the old ones. A step that takes something away follows one version later and says so:
+/// `-- contract: since VERSION nothing uses it`.
+fn breaking(sql: &str) -> Vec<String> {
+    let mut bad = Vec::new();
+    for statement in sql.split(';') {
+        if statement.contains("-- contract: since ") {
+            continue;
+        }
+        let words: Vec<String> = statement
+            .lines()
+            .map(|line| line.split("--").next().unwrap_or(""))
+            .flat_map(str::split_whitespace)
+            .map(str::to_lowercase)
+            .collect();
+        let plain = words.join(" ");
+        let makes = plain.is_empty() || plain.starts_with("create table ") || plain.starts_with("create index ");
+        let adds = plain.starts_with("alter table ")
+            && plain.contains(" add column ")
+            && (!plain.contains(" not null") || plain.contains(" default "));
+        let fills = plain.starts_with("insert into ") || plain.starts_with("update ");
+        if !(makes || adds || fills) {
+            bad.push(plain);
+        }
+    }
+    bad
+}
+
+#[test]
+fn migrations_leave_room_for_the_version_before() {
+    for file in tree::files().iter().filter(|f| f.path.starts_with("migrations/") && !f.path.contains("/0001_")) {
+        assert_eq!(breaking(&file.text), Vec::<String>::new(), "{}", file.path);
+    }
+    for bad in [
+        "alter table a drop column b",
+        "alter table a rename column b to c",
+        "alter table a add column b text not null",
+        "drop table a",
+        "create unique index a on b (c)",
+        "alter table a alter column b set not null",
+    ] {
+        assert_eq!(breaking(bad).len(), 1, "{bad}");
+        assert_eq!(breaking(&format!("-- contract: since 0.3 nothing uses it\n{bad}")).len(), 0, "{bad}");
+    }
+    assert!(
+        breaking("alter table a add column b text not null default ''; -- drop\ncreate index i on a (b)").is_empty()
+    );
+}
+
+/// Table → what is done to it, by the SQL of storage.
+fn statements(files: &[File]) -> BTreeMap<String, BTreeSet<&'static str>> {
+    let mut found: BTreeMap<String, BTreeSet<&'static str>> = BTreeMap::new();
+    for file in files.iter().filter(|f| f.is_rust() && f.path.starts_with("storage/src/")) {
+        let code = file.text.split("#[cfg(test)]").next().unwrap_or("");
+        let words: Vec<&str> = code.split(|c: char| c.is_whitespace() || c == '"').filter(|w| !w.is_empty()).collect();
+        let mut into = "";
+        for window in words.windows(3) {
+            match *window {
+                ["insert", "into", table] => {
+                    into = table;
+                    found.entry(table.to_owned()).or_default().insert("insert");
+                }
+                ["delete", "from", table] => {
+                    found.entry(table.to_owned()).or_default().insert("delete");
+                }
+                ["update", table, "set"] if table != "do" => {
+                    found.entry(table.to_owned()).or_default().insert("update");
+                }
+                ["do", "update", "set"] => {
+                    found.entry(into.to_owned()).or_default().insert("update");
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// Nobody may do more than the code does: an `update audit_events` is refused by the server, whoever sends it.
+#[test]
+fn processes_may_do_what_storage_does_and_no_more() {
+    let files = tree::files();
+    let list = files.iter().find(|f| f.path == "storage/src/db/schema.rs").unwrap();
+    let list = list.text.split("PRIVILEGES").nth(1).unwrap().split("];").next().unwrap();
+    let mut granted: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    let mut may = "";
+    for word in list.split('"').skip(1).step_by(2) {
+        if word.starts_with("select") {
+            may = word;
+        } else if word != "_sqlx_migrations" {
+            granted.insert(word.to_owned(), may.split(", ").filter(|verb| *verb != "select").collect());
+        }
+    }
+    assert_eq!(granted, statements(&files));
+    let tables: BTreeSet<String> =
+        folder(&files, "postgres").into_values().flat_map(|s| s.tables.into_keys()).collect();
+    assert_eq!(granted.into_keys().collect::<BTreeSet<_>>(), tables);
 }

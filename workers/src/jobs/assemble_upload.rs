@@ -13,7 +13,7 @@ use storage::{
     documents::{self, Details},
     failpoint, load_files,
     objects::{BlobKind, Stored},
-    uploads::{Part, Upload},
+    uploads::Upload,
     vault::CaseKey,
 };
 
@@ -46,13 +46,13 @@ impl Handler<AssembleUpload> for Context {
             return give_up(run, &upload).await;
         }
         let stored = match &parts[..] {
-            [only] => only.stored,
+            [only] => *only,
             _ => put_together(run, &key, &upload, parts.clone()).await?,
         };
         failpoint::hit("upload.after_store");
         let received = receive(run, &batch, &upload, &parts, &stored).await;
         // What the register still holds stays: the document's object, or the pieces of an upload that was not received.
-        let pieces: Vec<BlobId> = parts.iter().map(|part| part.stored.blob).chain([stored.blob]).collect();
+        let pieces: Vec<BlobId> = parts.iter().map(|part| part.blob).chain([stored.blob]).collect();
         discard(&run.storage, pieces).await;
         received
     }
@@ -77,15 +77,14 @@ async fn give_up(run: &Run, upload: &Upload) -> Result<(), JobError> {
 }
 
 /// One object of all pieces.
-async fn put_together(run: &Run, key: &CaseKey, upload: &Upload, parts: Vec<Part>) -> Result<Stored, JobError> {
+async fn put_together(run: &Run, key: &CaseKey, upload: &Upload, parts: Vec<Stored>) -> Result<Stored, JobError> {
     let (objects, key, case, cancel) = (run.storage.objects.clone(), key.clone(), upload.case, run.cancel.clone());
     let copied = tokio::task::spawn_blocking(move || {
         let mut writer =
             objects.writer_blocking(&key, case, BlobId::new(), BlobKind::Original).map_err(io::Error::from)?;
         let mut piece = vec![0; PIECE];
         for part in parts {
-            let mut reader =
-                objects.reader(&key, case, part.stored.blob, BlobKind::Original).map_err(io::Error::from)?;
+            let mut reader = objects.reader(&key, case, part.blob, BlobKind::Original).map_err(io::Error::from)?;
             loop {
                 let read = reader.read(&mut piece)?;
                 if read == 0 {
@@ -103,7 +102,7 @@ async fn put_together(run: &Run, key: &CaseKey, upload: &Upload, parts: Vec<Part
 }
 
 /// One transaction: the document with its register entry and job, and the upload that became it.
-async fn receive(run: &Run, batch: &Batch, upload: &Upload, parts: &[Part], stored: &Stored) -> Result<(), JobError> {
+async fn receive(run: &Run, batch: &Batch, upload: &Upload, parts: &[Stored], stored: &Stored) -> Result<(), JobError> {
     let said = &upload.details;
     let details = Details {
         name: said.name.clone(),

@@ -152,7 +152,7 @@ impl Claims {
         let work = match self.registry.work(&held) {
             Ok(work) => work,
             Err(error) => {
-                settle::bury_undecodable(&self.storage, &held, &error).await;
+                settle::without_handler(&self.storage, &held, &error).await;
                 return true;
             }
         };

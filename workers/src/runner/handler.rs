@@ -21,7 +21,7 @@ use storage::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::JobError;
+use super::{Cause, JobError};
 
 /// What a kind of job does. A job may run twice and must not matter twice.
 pub trait Handler<J: Job>: Send + Sync + 'static {
@@ -159,10 +159,11 @@ impl Registry {
         self.0.keys().copied()
     }
 
-    /// The work of a claimed row, or why there can be none.
+    /// The work of a claimed row, or why there can be none: a kind without a handler waits for a worker that has one, as there
+    /// are while a fleet is upgraded.
     pub(super) fn work(&self, held: &Held) -> Result<Box<dyn Work>, JobError> {
-        let decode =
-            self.0.get(held.kind.as_str()).ok_or_else(|| JobError::fail(anyhow::anyhow!("unknown kind of job")))?;
+        let unknown = || JobError::Wait(Cause::new(anyhow::anyhow!("its kind is unknown to the workers asked so far")));
+        let decode = self.0.get(held.kind.as_str()).ok_or_else(unknown)?;
         decode(&held.payload).map_err(|_| JobError::fail(anyhow::anyhow!("the payload cannot be read")))
     }
 }

@@ -24,6 +24,8 @@ use super::{
 
 /// How long a job that met a full disk or an absent database is held back.
 const RECOVERY: Duration = Duration::from_secs(5);
+/// How long a job of an unknown kind is left to others before it is looked at again.
+const UNKNOWN: Duration = Duration::from_mins(1);
 /// How often a settlement is tried, a second apart.
 const TRIES: u32 = 30;
 
@@ -132,12 +134,19 @@ pub(super) async fn bury_spent(storage: &Storage, registry: &Registry, held: &He
     let error = JobError::fail(anyhow::anyhow!("it was running each time its process died"));
     match registry.work(held) {
         Ok(work) => bury(storage, held, Some(&*work), &error).await,
-        Err(error) => bury_undecodable(storage, held, &error).await,
+        Err(error) => without_handler(storage, held, &error).await,
     }
 }
 
-/// Dead-letters a job that no handler understands.
-pub(super) async fn bury_undecodable(storage: &Storage, held: &Held, error: &JobError) {
+/// Leaves a job of a kind that this version does not know to a newer worker, and dead-letters one whose payload cannot be
+/// read.
+pub(super) async fn without_handler(storage: &Storage, held: &Held, error: &JobError) {
+    if let JobError::Wait(why) = error {
+        tracing::warn!(job = %held.id, kind = held.kind, "a job of a kind that this version does not know is left to newer workers");
+        let why = why.to_string();
+        persist(held, || jobs::set_aside(storage, held, UNKNOWN, &why)).await;
+        return;
+    }
     tracing::error!(job = %held.id, kind = held.kind, %error, "a job cannot be run");
     bury(storage, held, None, error).await;
 }

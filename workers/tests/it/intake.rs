@@ -33,6 +33,7 @@ both!(
     pieces_become_one_document,
     pieces_that_nobody_goes_on_with_are_forgotten,
     an_upload_complete_before_the_seal_is_received,
+    what_is_announced_stays_with_a_replaced_file_and_goes_with_a_deleted_one,
 );
 
 const DAY: Duration = Duration::from_hours(24);
@@ -307,5 +308,26 @@ async fn an_upload_complete_before_the_seal_is_received(test: TestStorage) {
     let office = matter.work(context());
     matter.settled().await;
     assert_eq!(matter.document("late.txt").await.state, DocumentState::Indexed);
+    office.close().await;
+}
+
+async fn what_is_announced_stays_with_a_replaced_file_and_goes_with_a_deleted_one(test: TestStorage) {
+    let matter = Matter::open(test).await;
+    let office = matter.work(context());
+    announce(&matter, b"id,path\nA1,kept.txt\nA2,gone.txt\n").await;
+    matter.settled().await;
+    matter.deliver(&[("kept.txt", b"the first words".to_vec())]).await;
+    add(&matter, begin(&matter, "gone.txt", UploadKind::Whole, Some(5)).await, &[b"words"]).await;
+    matter.settled().await;
+    let told = matter.document("kept.txt").await.details.listed;
+    assert_eq!(told.as_ref().unwrap().control_number.as_deref(), Some("A1"));
+    crate::relations::replace(&matter, "kept.txt", b"other words").await;
+    crate::relations::delete(&matter, "gone.txt").await;
+    matter.settled().await;
+    assert_eq!(matter.document("kept.txt").await.details.listed, told);
+    let references = "select count(*) from items where document_id is not null";
+    assert_eq!(matter.test.number(references).await, 1);
+    assert_eq!(matter.test.number("select count(*) from uploads").await, 0);
+    assert!(listed(&matter).await.iter().all(|item| item.state == ItemState::Delivered));
     office.close().await;
 }

@@ -218,7 +218,7 @@ async fn threads_follow_what_comes_and_goes(test: TestStorage) {
     assert_eq!(thread(&matter, "d.eml").await, [row("b.eml", "", true), row("d.eml", "b.eml", true)]);
 }
 
-async fn delete(matter: &Matter, name: &str) {
+pub(crate) async fn delete(matter: &Matter, name: &str) {
     let id = matter.document(name).await.id;
     let mut tx = matter.test.storage.begin(&matter.actor).await.unwrap();
     let document = Document::find(&mut tx, id, Action::DeleteDocuments).await.unwrap();
@@ -226,7 +226,7 @@ async fn delete(matter: &Matter, name: &str) {
     tx.commit().await.unwrap();
 }
 
-async fn replace(matter: &Matter, name: &str, bytes: &[u8]) {
+pub(crate) async fn replace(matter: &Matter, name: &str, bytes: &[u8]) {
     let id = matter.document(name).await.id;
     let storage = &matter.test.storage;
     let mut tx = storage.begin(&matter.actor).await.unwrap();

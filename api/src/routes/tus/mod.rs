@@ -27,7 +27,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
     headers::{Concat, OFFSET_TYPE, Tus, concat, length, metadata, number, write_concat},
-    piece::{Pieces, wants_checksum},
+    piece::{Checksum, Pieces},
 };
 use super::uploads::forget;
 use crate::{
@@ -101,6 +101,7 @@ async fn create_upload(
     if kind != UploadKind::Partial && details.path.is_empty() {
         return Err(Error::new(Code::Invalid, "Upload-Metadata must hold filename or path"));
     }
+    let checksum = Checksum::of(&headers)?;
     let length = if kind == UploadKind::Final { None } else { length(&headers, most)? };
     let mut tx = state.storage.begin(&user.actor).await?;
     let (database, batch) = find_batch(&mut tx, id, batch_id).await?;
@@ -118,7 +119,7 @@ async fn create_upload(
     }
     tx.commit().await?;
     if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == OFFSET_TYPE) && kind != UploadKind::Final {
-        upload = Pieces::new(&state, &user, &database, batch, upload, &headers)?.take(body).await?;
+        upload = Pieces::new(&state, &user, &database, batch, upload, checksum).take(body).await?;
     }
     let mut response = answer(StatusCode::CREATED);
     let place = format!("/api/v1/databases/{id}/batches/{batch_id}/uploads/{}", upload.id);
@@ -195,7 +196,7 @@ async fn continue_upload(
     let offset = number(&headers, "upload-offset")?
         .ok_or_else(|| Error::new(Code::BadRequest, "Upload-Offset is missing; ask for it with HEAD"))?;
     let said = number(&headers, "upload-length")?;
-    wants_checksum(&headers)?;
+    let checksum = Checksum::of(&headers)?;
     let mut tx = state.storage.begin(&user.actor).await?;
     let (database, batch) = find_batch(&mut tx, id, batch).await?;
     let mut upload = Upload::find(&mut tx, &batch, upload).await?;
@@ -218,7 +219,7 @@ async fn continue_upload(
     } else {
         drop(tx);
     }
-    let upload = Pieces::new(&state, &user, &database, batch, upload, &headers)?.take(body).await?;
+    let upload = Pieces::new(&state, &user, &database, batch, upload, checksum).take(body).await?;
     let mut response = answer(StatusCode::NO_CONTENT);
     describe(&mut response, &upload)?;
     Ok(response)

@@ -29,18 +29,14 @@ pub(super) const ALGORITHMS: &str = "sha1,sha256";
 const PIECE: u64 = 64 << 20;
 
 /// The checksum that a request sends.
-enum Checksum {
+pub(super) enum Checksum {
     Sha1(Sha1, Vec<u8>),
     Sha256(Sha256, Vec<u8>),
 }
 
-/// Refuses a checksum that cannot be verified, before anything is read.
-pub(super) fn wants_checksum(headers: &HeaderMap) -> Result<bool> {
-    Checksum::of(headers).map(|checksum| checksum.is_some())
-}
-
 impl Checksum {
-    fn of(headers: &HeaderMap) -> Result<Option<Self>> {
+    /// `None` when there is none; an error for one that cannot be verified.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>> {
         let Some(value) = headers.get("upload-checksum") else { return Ok(None) };
         let told = value.to_str().ok().and_then(|value| value.split_once(' '));
         let wanted = told.and_then(|(name, value)| Some((name, BASE64_STANDARD.decode(value.trim()).ok()?)));
@@ -87,11 +83,10 @@ impl<'a> Pieces<'a> {
         database: &Database,
         batch: Batch,
         upload: Upload,
-        headers: &HeaderMap,
-    ) -> Result<Self> {
-        let checksum = Checksum::of(headers)?;
+        checksum: Option<Checksum>,
+    ) -> Self {
         let end = upload.received;
-        Ok(Self { state, user, case: database.case_id, batch, upload, checksum, held: Vec::new(), end })
+        Self { state, user, case: database.case_id, batch, upload, checksum, held: Vec::new(), end }
     }
 
     /// Takes the body to its end, and gives the upload as it stands then.

@@ -162,7 +162,13 @@ impl<'a> Writer<'a> {
             "date" if self.wants_details() => Frame::Detail("date", String::new()),
             "span" if self.styles.hides_text(element) => Frame::Hidden(String::new()),
             "hidden-text" => Frame::Hidden(element.attribute("string-value").unwrap_or_default()),
-            // A master page says "Click to edit"; its headers and footers are frames of their own.
+            // What every slide of a master page shows; its other frames say "Click to edit" or number the slides.
+            "frame" | "custom-shape" | "rect"
+                if self.in_master()
+                    && matches!(element.attribute("class").as_deref(), None | Some("header" | "footer")) =>
+            {
+                Frame::Running(String::new())
+            }
             "master-page"
             | "handout-master"
             | "note-citation"
@@ -173,6 +179,10 @@ impl<'a> Writer<'a> {
             | "index-title-template" => Frame::Silent,
             _ => return None,
         })
+    }
+
+    fn in_master(&self) -> bool {
+        self.frames.last().is_some_and(|(name, _)| name == "master-page")
     }
 
     fn wants_details(&self) -> bool {

@@ -23,18 +23,7 @@ const COLLECTED: Duration = Duration::from_mins(1);
 impl Run {
     /// Two lives that end in peace: in the first all work ends, in the second what the kills left lying is collected.
     pub(crate) async fn last(&mut self) -> Result<()> {
-        let began = Instant::now();
-        let server = self.home.start().await?;
-        self.recovered(began);
-        self.matter.owner = self.matter.owner.at(&server.address);
-        self.matter.owner.stay_signed_in().await?;
-        let settled = timeout(SETTLED, self.settle()).await;
-        self.recovered(began);
-        println!("settled {:.1} s after the last start", began.elapsed().as_secs_f64());
-        match settled {
-            Err(_) => self.report.violations.push(format!("I2 work was left after {SETTLED:?}")),
-            Ok(settled) => settled?,
-        }
+        let server = self.settled("serve").await?;
         self.stop(server).await?;
 
         let server = hasty(&self.home).start().await?;
@@ -47,8 +36,21 @@ impl Run {
 
     /// The same with workers that are processes of their own.
     pub(crate) async fn last_of_fleet(&mut self, workers: Vec<Child>) -> Result<()> {
+        let server = self.settled("api").await?;
+        self.drain(workers).await?;
+        let hasty = hasty(&self.home);
+        let worker = start_worker(&hasty)?;
+        collected(&self.matter.owner).await?;
+        self.judge().await?;
+        self.drain(vec![worker]).await?;
+        self.stop(server).await?;
+        self.look_behind().await
+    }
+
+    /// Starts a server of this kind and waits until all work has ended.
+    async fn settled(&mut self, kind: &str) -> Result<Server> {
         let began = Instant::now();
-        let server = self.home.start_as("api").await?;
+        let server = self.home.start_as(kind).await?;
         self.recovered(began);
         self.matter.owner = self.matter.owner.at(&server.address);
         self.matter.owner.stay_signed_in().await?;
@@ -59,14 +61,7 @@ impl Run {
             Err(_) => self.report.violations.push(format!("I2 work was left after {SETTLED:?}")),
             Ok(settled) => settled?,
         }
-        self.drain(workers).await?;
-        let hasty = hasty(&self.home);
-        let worker = start_worker(&hasty)?;
-        collected(&self.matter.owner).await?;
-        self.judge().await?;
-        self.drain(vec![worker]).await?;
-        self.stop(server).await?;
-        self.look_behind().await
+        Ok(server)
     }
 
     async fn drain(&mut self, workers: Vec<Child>) -> Result<()> {

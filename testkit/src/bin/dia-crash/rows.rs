@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection, sqlit
 use tempfile::TempDir;
 
 /// References that must lead somewhere (I5): what is wrong, and the query that counts it.
-const REFERENCES: [(&str, &str); 11] = [
+const REFERENCES: [(&str, &str); 14] = [
     (
         "originals without a register entry",
         "select count(*) from documents d where not exists (select 1 from blobs b where b.id = d.original_blob)",
@@ -28,6 +28,18 @@ const REFERENCES: [(&str, &str); 11] = [
     (
         "indexed documents without a text",
         "select count(*) from documents where state = 'indexed' and text_blob is null",
+    ),
+    (
+        "items of documents that are gone",
+        "select count(*) from items i where i.document_id is not null and not exists (select 1 from documents d where d.id = i.document_id)",
+    ),
+    (
+        "uploads of documents that are gone",
+        "select count(*) from uploads u where u.document_id is not null and not exists (select 1 from documents d where d.id = u.document_id)",
+    ),
+    (
+        "pieces of uploads without a register entry",
+        "select count(*) from upload_parts p where not exists (select 1 from blobs b where b.id = p.blob)",
     ),
     ("exceptions without a reason", "select count(*) from documents where state = 'exception' and exception is null"),
     (

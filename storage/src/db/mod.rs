@@ -1,6 +1,8 @@
 //! The two databases behind one text of SQL. A statement is written once with `$1` parameters and native uuid, bool,
 //! bytes, bigint and JSON; the macros below expand it per driver. Only what truly differs asks for the dialect.
 
+mod schema;
+
 use std::{path::Path, time::Duration};
 
 use sqlx::{
@@ -31,6 +33,8 @@ const ACQUIRE: Duration = Duration::from_mins(1);
 /// How a process uses a PostgreSQL server. Zero leaves a limit to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PostgresSettings {
+    /// Brings the schema up to date on opening; otherwise it must be already ([`Db::migrate_postgres`]).
+    pub migrate: bool,
     /// Most connections it holds.
     pub connections: u32,
     /// Longest run of a statement; the server ends it then.
@@ -42,6 +46,7 @@ pub struct PostgresSettings {
 impl Default for PostgresSettings {
     fn default() -> Self {
         Self {
+            migrate: true,
             connections: 16,
             statement_timeout: Duration::from_mins(5),
             idle_in_transaction_timeout: Duration::from_mins(2),
@@ -81,16 +86,15 @@ impl Db {
         Ok(Self::Sqlite { writer, readers })
     }
 
-    /// Connects to PostgreSQL (`postgres://user@host/database`) and brings its schema up to date; sqlx holds an advisory
-    /// lock meanwhile, so many processes may start at once.
+    /// Connects to PostgreSQL (`postgres://user@host/database`, with `?sslmode=verify-full` over TLS). A schema that is newer
+    /// than this version is worked with: while a fleet is upgraded, its processes are of two versions.
     pub async fn postgres(url: &str, settings: &PostgresSettings) -> Result<Self> {
-        let options: PgConnectOptions = url.parse()?;
-        let options = options.application_name("dia");
-        // Building an index over millions of rows takes as long as it takes.
-        let patient =
-            PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_with(options.clone()).await?;
-        sqlx::migrate!("../migrations/postgres").run(&patient).await?;
-        patient.close().await;
+        let options = postgres_options(url)?;
+        if settings.migrate {
+            schema::bring_up_to_date(&options, None).await?;
+        } else {
+            schema::expect(&options).await?;
+        }
         let limits = [
             ("statement_timeout", settings.statement_timeout),
             ("idle_in_transaction_session_timeout", settings.idle_in_transaction_timeout),
@@ -108,6 +112,12 @@ impl Db {
         Ok(Self::Postgres(pool))
     }
 
+    /// Brings the schema of a PostgreSQL database up to date and gives `role`, if one is named, what the processes of dia need
+    /// and no more. The URL is that of the schema's owner.
+    pub async fn migrate_postgres(url: &str, role: Option<&str>) -> Result<()> {
+        schema::bring_up_to_date(&postgres_options(url)?, role).await
+    }
+
     /// Closes all connections; SQLite folds its write-ahead log into the file.
     pub async fn close(&self) {
         match self {
@@ -118,6 +128,11 @@ impl Db {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+fn postgres_options(url: &str) -> Result<PgConnectOptions> {
+    let options: PgConnectOptions = url.parse()?;
+    Ok(options.application_name("dia"))
 }
 
 /// Runs a reading statement on a [`crate::Tx`]: `query!(tx, c => sqlx::query(…).fetch_one(c).await)`.

@@ -1,0 +1,121 @@
+//! The schema in PostgreSQL: who may make it, what a process may do to it, and processes of two versions over one.
+
+use std::time::Duration;
+
+use domain::jobs::Queue;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use storage::{Db, Error, PostgresSettings, jobs::Claimer};
+use testkit::{Database, Matter, TestStorage};
+
+const CHECKED: PostgresSettings = PostgresSettings {
+    migrate: false,
+    connections: 2,
+    statement_timeout: Duration::ZERO,
+    idle_in_transaction_timeout: Duration::ZERO,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_cannot_do_what_it_never_does() {
+    let database = Database::new().await;
+    let url = database.restricted().await;
+    // Twice is once.
+    assert_eq!(database.restricted().await, url);
+    let mut process = PgConnection::connect(&url).await.unwrap();
+    for refused in [
+        "update audit_events set action = 'nothing'",
+        "delete from audit_events",
+        "truncate audit_events",
+        "delete from users",
+        "delete from cases",
+        "update blobs set size = 0",
+        "delete from _sqlx_migrations",
+        "drop table jobs",
+        "alter table jobs add column mine text",
+        "create table mine (id bigint)",
+        "create role mine superuser",
+    ] {
+        let answer = sqlx::query(refused).execute(&mut process).await;
+        let code = answer.unwrap_err().into_database_error().unwrap().code().unwrap().into_owned();
+        assert_eq!(code, "42501", "insufficient_privilege: {refused}");
+    }
+    let events: i64 = sqlx::query_scalar("select count(*) from audit_events").fetch_one(&mut process).await.unwrap();
+    assert_eq!(events, 0);
+    for name in ["", "a\"b", "a b", &"a".repeat(64)] {
+        assert!(matches!(Db::migrate_postgres(&database.url(), Some(name)).await, Err(Error::Invalid(_))), "{name:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_schema_that_is_older_is_refused() {
+    let database = Database::new().await;
+    let refused = Db::postgres(&database.url(), &CHECKED).await;
+    assert!(refused.unwrap_err().to_string().contains("dia migrate"));
+    let url = database.restricted().await;
+    Db::postgres(&url, &CHECKED).await.unwrap().close().await;
+    let mut owner = PgConnection::connect(&database.url()).await.unwrap();
+    let newest = "delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)";
+    sqlx::query(newest).execute(&mut owner).await.unwrap();
+    assert!(matches!(Db::postgres(&url, &CHECKED).await, Err(Error::Invalid(_))));
+}
+
+/// While a fleet is upgraded, the newest process has brought the schema up to date and the others do not know it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_schema_that_is_newer_is_worked_with() {
+    let mut test = TestStorage::postgres().await;
+    let mut matter = Matter::open(&test).await;
+    let batch = matter.batch().await;
+    matter.document(batch, "before.txt", b"before").await;
+    let mut owner = PgConnection::connect(&test.postgres_url().unwrap()).await.unwrap();
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select tablename::text from pg_tables where schemaname = 'public' and tablename <> '_sqlx_migrations'",
+    )
+    .fetch_all(&mut owner)
+    .await
+    .unwrap();
+    assert!(tables.len() > 20);
+    for table in tables {
+        let adds =
+            format!("alter table {table} add column tomorrow text, add column counted bigint not null default 0");
+        sqlx::query(AssertSqlSafe(adds)).execute(&mut owner).await.unwrap();
+    }
+    sqlx::query(
+        "insert into _sqlx_migrations (version, description, installed_on, success, checksum, execution_time)
+         values (9999, 'tomorrow', now(), true, '\\x00', 0)",
+    )
+    .execute(&mut owner)
+    .await
+    .unwrap();
+    // A process that goes on, and one that starts anew.
+    for starts in [false, true] {
+        if starts {
+            test.storage.db = Db::postgres(&test.postgres_url().unwrap(), &PostgresSettings::default()).await.unwrap();
+            matter.storage = test.storage.clone();
+        }
+        let document = matter.document(batch, if starts { "new.txt" } else { "old.txt" }, b"words").await;
+        assert!(!matter.load(document).await.state.is_terminal());
+        let mut claimer = Claimer::new(test.storage.clone(), Queue::Ingest, "worker", Duration::from_mins(1));
+        let held = claimer.claim(1).await.unwrap();
+        assert_eq!(held.len(), 1);
+        storage::jobs::release(&test.storage, &held).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_is_spoken_to_over_tls_and_must_be_the_right_one() {
+    let database = Database::new().await;
+    let mut owner = PgConnection::connect(&database.url()).await.unwrap();
+    let certificate: String = sqlx::query_scalar("show ssl_cert_file").fetch_one(&mut owner).await.unwrap();
+    let settings = PostgresSettings::default();
+    let right = format!("{}?sslmode=verify-ca&sslrootcert={certificate}", database.url());
+    let db = Db::postgres(&right, &settings).await.unwrap();
+    let Db::Postgres(pool) = &db else { panic!("this is PostgreSQL") };
+    let sealed: bool =
+        sqlx::query_scalar("select ssl from pg_stat_ssl where pid = pg_backend_pid()").fetch_one(pool).await.unwrap();
+    assert!(sealed);
+    db.close().await;
+    // Signed by nobody we know; and not the name of this address.
+    for wrong in ["sslmode=verify-full".to_owned(), format!("sslmode=verify-full&sslrootcert={certificate}")] {
+        let refused = Db::postgres(&format!("{}?{wrong}", database.url()), &settings).await;
+        assert!(refused.is_err(), "{wrong}");
+    }
+}
