@@ -41,6 +41,12 @@ pub struct ApiConfig {
     pub refresh_token_days: u64,
     /// Days after which a session ends in any case.
     pub session_days: u64,
+    /// Most API keys of one person that count at once, rotated ones aside.
+    pub max_api_keys: u64,
+    /// Most days an API key may be good for.
+    pub max_api_key_days: u64,
+    /// Most hours a rotated API key may go on beside its successor.
+    pub api_key_overlap_hours: u64,
     /// Password hashes computed at once; each takes 19 MiB.
     pub max_concurrent_password_hashes: usize,
     /// Networks of reverse proxies whose `X-Forwarded-For` is believed, such as `10.0.0.0/8`.
@@ -68,6 +74,9 @@ impl Default for ApiConfig {
             access_token_minutes: 15,
             refresh_token_days: 14,
             session_days: 30,
+            max_api_keys: 50,
+            max_api_key_days: 366,
+            api_key_overlap_hours: 168,
             max_concurrent_password_hashes: 2,
             trusted_proxies: Vec::new(),
             metrics_networks: vec![
@@ -100,6 +109,7 @@ impl ApiConfig {
             (self.access_token_minutes, "access_token_minutes must be at least 1"),
             (self.refresh_token_days, "refresh_token_days must be at least 1"),
             (self.session_days, "session_days must be at least 1"),
+            (self.max_api_key_days, "max_api_key_days must be at least 1"),
             (self.max_concurrent_password_hashes as u64, "max_concurrent_password_hashes must be at least 1"),
         ];
         match zero.iter().find(|(value, _)| *value == 0) {
@@ -114,6 +124,14 @@ impl ApiConfig {
     /// How long an upload in pieces waits for more.
     pub(crate) fn upload_patience(&self) -> Duration {
         Duration::from_secs(self.upload_hours.saturating_mul(3_600))
+    }
+
+    pub(crate) fn api_key_bounds(&self) -> storage::api_keys::Bounds {
+        storage::api_keys::Bounds {
+            most: self.max_api_keys,
+            life: Duration::from_secs(self.max_api_key_days.saturating_mul(86_400)),
+            overlap: Duration::from_secs(self.api_key_overlap_hours.saturating_mul(3_600)),
+        }
     }
 
     pub(crate) fn session_lives(&self) -> storage::sessions::Lifetimes {

@@ -9,7 +9,7 @@ use storage::Storage;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::{Passwords, Tokens},
+    auth::{KeyUses, Passwords, Tokens},
     config::ApiConfig,
     readers::Readers,
 };
@@ -25,6 +25,8 @@ pub struct State {
     pub tokens: Arc<Tokens>,
     /// Hashes and checks passwords.
     pub passwords: Arc<Passwords>,
+    /// When API keys were last used.
+    pub key_uses: KeyUses,
     /// Open index generations.
     pub readers: Arc<Readers>,
     /// Renders what this process measured; `None` leaves `/metrics` out.
@@ -46,6 +48,7 @@ impl State {
         Ok(Self {
             tokens: Arc::new(Tokens::new(&storage.vault, config.access_token_minutes)?),
             passwords: Arc::new(Passwords::new(config.max_concurrent_password_hashes)),
+            key_uses: KeyUses::default(),
             config: Arc::new(config),
             readers: Arc::new(Readers::new(cache)),
             storage,

@@ -21,9 +21,10 @@ use crate::operator::AutoscaleConfig;
 pub(crate) const DEFAULTS: &str = include_str!("../default.toml");
 
 /// Variables with a meaning of their own, beside those that override a key.
-const OWN_VARIABLES: [&str; 8] = [
+const OWN_VARIABLES: [&str; 9] = [
     "DIA_CONFIG",
     "DIA_SERVER",
+    "DIA_API_KEY",
     "DIA_PASSWORD",
     "DIA_FAILPOINT",
     "DIA_CREDENTIALS",

@@ -3,7 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::actor::{Actor, Who};
+use crate::{
+    actor::{Actor, Who},
+    ids::CaseId,
+    scope::Scope,
+};
 
 /// A person's role in the whole system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -133,43 +137,116 @@ pub enum SystemAction {
     ManageJobs,
 }
 
-/// May `actor`, holding `role` in a case (`None` when not a member), do `action` in it?
-///
-/// Managing databases is allowed to lawyers and paralegals too, because those who receive discovery sets open them.
-pub fn may(actor: &Actor, role: Option<CaseRole>, action: Action) -> bool {
-    match actor.who {
-        Who::System { .. } => true,
-        Who::Anonymous => false,
-        Who::User { .. } => role.is_some_and(|role| match action {
-            Action::ManageDatabase => role >= CaseRole::Paralegal,
-            Action::ReadAudit => matches!(role, CaseRole::Auditor | CaseRole::Manager),
-            _ => role >= action.least_role(),
-        }),
+/// The scopes that hold `action`: a key with any of them may do it where its person may. Nothing in a case can be done without
+/// seeing the case, so every scope of cases holds that; no scope deletes a case.
+fn scopes_of(action: Action) -> &'static [Scope] {
+    match action {
+        Action::SeeCase => &[
+            Scope::CasesRead,
+            Scope::CasesWrite,
+            Scope::DatabasesWrite,
+            Scope::DocumentsRead,
+            Scope::DocumentsWrite,
+            Scope::DocumentsDelete,
+            Scope::PasswordsWrite,
+            Scope::Chat,
+            Scope::AuditRead,
+        ],
+        Action::EditCase | Action::ManageMembers => &[Scope::CasesWrite],
+        Action::DeleteCase => &[],
+        Action::ManageDatabase => &[Scope::DatabasesWrite],
+        Action::Upload => &[Scope::DocumentsWrite],
+        Action::ManagePasswords => &[Scope::PasswordsWrite],
+        Action::ReadDocuments => &[Scope::DocumentsRead],
+        Action::DeleteDocuments => &[Scope::DocumentsDelete],
+        Action::Chat => &[Scope::Chat],
+        Action::ReadAudit => &[Scope::AuditRead],
     }
 }
 
-/// May `actor` do `action`, which belongs to no case?
-pub fn may_system(actor: &Actor, action: SystemAction) -> bool {
-    match actor.who {
+/// The scopes that hold what belongs to no case. Users are managed by people who signed in.
+fn scopes_of_system(action: SystemAction) -> &'static [Scope] {
+    match action {
+        SystemAction::CreateCase => &[Scope::CasesWrite],
+        SystemAction::ManageUsers => &[],
+        SystemAction::ManageJobs => &[Scope::JobsWrite],
+    }
+}
+
+/// May `actor`, holding `role` in `case` (`None` when not a member), do `action` in it? A key may what its person may, as far as its
+/// scopes and cases go.
+pub fn may(actor: &Actor, case: CaseId, role: Option<CaseRole>, action: Action) -> bool {
+    match &actor.who {
         Who::System { .. } => true,
         Who::Anonymous => false,
-        Who::User { role, .. } => match action {
-            SystemAction::CreateCase => true,
-            SystemAction::ManageUsers | SystemAction::ManageJobs => role == SystemRole::Administrator,
-        },
+        Who::User { .. } => person_may(role, action),
+        Who::Key { grant, .. } => {
+            grant.reaches(case)
+                && scopes_of(action).iter().any(|scope| grant.scopes.contains(scope))
+                && person_may(role, action)
+        }
+    }
+}
+
+/// May `actor` do `action` in any case at all? What a list over cases asks first; its rows then depend on the role in each.
+pub fn may_somewhere(actor: &Actor, action: Action) -> bool {
+    match &actor.who {
+        Who::System { .. } | Who::User { .. } => true,
+        Who::Anonymous => false,
+        Who::Key { grant, .. } => scopes_of(action).iter().any(|scope| grant.scopes.contains(scope)),
+    }
+}
+
+/// May `actor` do `action`, which belongs to no case? Never with a key that is for some cases only.
+pub fn may_system(actor: &Actor, action: SystemAction) -> bool {
+    match &actor.who {
+        Who::System { .. } => true,
+        Who::Anonymous => false,
+        Who::User { role, .. } => person_may_system(*role, action),
+        Who::Key { role, grant, .. } => {
+            grant.cases.is_none()
+                && scopes_of_system(action).iter().any(|scope| grant.scopes.contains(scope))
+                && person_may_system(*role, action)
+        }
+    }
+}
+
+/// Managing databases is allowed to lawyers and paralegals too, because those who receive discovery sets open them.
+fn person_may(role: Option<CaseRole>, action: Action) -> bool {
+    role.is_some_and(|role| match action {
+        Action::ManageDatabase => role >= CaseRole::Paralegal,
+        Action::ReadAudit => matches!(role, CaseRole::Auditor | CaseRole::Manager),
+        _ => role >= action.least_role(),
+    })
+}
+
+fn person_may_system(role: SystemRole, action: SystemAction) -> bool {
+    match action {
+        SystemAction::CreateCase => true,
+        SystemAction::ManageUsers | SystemAction::ManageJobs => role == SystemRole::Administrator,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, sync::Arc};
+
     use super::*;
     use crate::{
         actor::Origin,
-        ids::{SessionId, UserId},
+        ids::{ApiKeyId, SessionId, UserId},
+        scope::Grant,
     };
 
     fn user(role: SystemRole) -> Actor {
         Actor { who: Who::User { user: UserId::new(), session: SessionId::new(), role }, origin: Origin::default() }
+    }
+
+    fn key(role: SystemRole, scopes: &[Scope], cases: Option<&[CaseId]>) -> Actor {
+        let cases = cases.map(|cases| cases.iter().copied().collect());
+        let grant = Arc::new(Grant { scopes: scopes.iter().copied().collect::<BTreeSet<_>>(), cases });
+        let who = Who::Key { user: UserId::new(), key: ApiKeyId::new(), role, grant };
+        Actor { who, origin: Origin::default() }
     }
 
     /// The whole matrix, written out: rows are actions, columns auditor, reviewer, paralegal, lawyer, manager.
@@ -191,7 +268,8 @@ mod tests {
         assert_eq!(table.len(), Action::ALL.len());
         for (action, row) in table {
             for (role, want) in CaseRole::ALL.into_iter().zip(row.chars()) {
-                assert_eq!(may(&user(SystemRole::Member), Some(role), action), want == 'y', "{role:?} {action:?}");
+                let may = may(&user(SystemRole::Member), CaseId::new(), Some(role), action);
+                assert_eq!(may, want == 'y', "{role:?} {action:?}");
             }
         }
     }
@@ -199,10 +277,66 @@ mod tests {
     #[test]
     fn an_administrator_reads_no_evidence_without_membership() {
         for action in Action::ALL {
-            assert!(!may(&user(SystemRole::Administrator), None, action), "{action:?}");
-            assert!(!may(&Actor { who: Who::Anonymous, origin: Origin::default() }, Some(CaseRole::Manager), action));
+            let (case, nobody) = (CaseId::new(), Actor { who: Who::Anonymous, origin: Origin::default() });
+            assert!(!may(&user(SystemRole::Administrator), case, None, action), "{action:?}");
+            assert!(!may(&nobody, case, Some(CaseRole::Manager), action) && !may_somewhere(&nobody, action));
         }
         assert!(may_system(&user(SystemRole::Administrator), SystemAction::ManageJobs));
         assert!(!may_system(&user(SystemRole::Member), SystemAction::ManageJobs));
+    }
+
+    /// The whole matrix of keys, written out: rows are actions, columns the scopes in their order.
+    #[test]
+    fn the_matrix_of_keys() {
+        // cases:read, cases:write, databases:write, documents:read, documents:write, documents:delete, passwords:write, chat,
+        // audit:read, jobs:write
+        let table = [
+            (Action::SeeCase, "yyyyyyyyyn"),
+            (Action::EditCase, "nynnnnnnnn"),
+            (Action::DeleteCase, "nnnnnnnnnn"),
+            (Action::ManageMembers, "nynnnnnnnn"),
+            (Action::ManageDatabase, "nnynnnnnnn"),
+            (Action::Upload, "nnnnynnnnn"),
+            (Action::ManagePasswords, "nnnnnnynnn"),
+            (Action::ReadDocuments, "nnnynnnnnn"),
+            (Action::DeleteDocuments, "nnnnnynnnn"),
+            (Action::Chat, "nnnnnnnynn"),
+            (Action::ReadAudit, "nnnnnnnnyn"),
+        ];
+        assert_eq!(table.len(), Action::ALL.len());
+        let (case, other) = (CaseId::new(), CaseId::new());
+        for (action, row) in table {
+            assert_eq!(row.len(), Scope::ALL.len());
+            for (scope, want) in Scope::ALL.iter().zip(row.chars()) {
+                for role in CaseRole::ALL {
+                    // Never more than the person in that role.
+                    let want = want == 'y' && may(&user(SystemRole::Member), case, Some(role), action);
+                    let (all, one) =
+                        (key(SystemRole::Member, &[*scope], None), key(SystemRole::Member, &[*scope], Some(&[case])));
+                    assert_eq!(may(&all, case, Some(role), action), want, "{scope:?} {role:?} {action:?}");
+                    assert_eq!(may(&one, case, Some(role), action), want, "{scope:?} {role:?} {action:?}");
+                    assert!(!may(&one, other, Some(role), action), "{scope:?} {role:?} {action:?}");
+                    assert!(!may(&all, case, None, action) && !may(&one, case, None, action));
+                }
+                assert_eq!(may_somewhere(&key(SystemRole::Member, &[*scope], None), action), want == 'y');
+            }
+            assert!(!may(&key(SystemRole::Administrator, &[], None), case, Some(CaseRole::Manager), action));
+        }
+    }
+
+    #[test]
+    fn keys_outside_cases() {
+        for (action, scope, role) in [
+            (SystemAction::CreateCase, Some(Scope::CasesWrite), SystemRole::Member),
+            (SystemAction::ManageUsers, None, SystemRole::Administrator),
+            (SystemAction::ManageJobs, Some(Scope::JobsWrite), SystemRole::Administrator),
+        ] {
+            for tried in Scope::ALL {
+                let want = scope == Some(*tried);
+                assert_eq!(may_system(&key(role, &[*tried], None), action), want, "{action:?} {tried:?}");
+                assert!(!may_system(&key(role, &[*tried], Some(&[])), action), "{action:?} {tried:?}");
+            }
+        }
+        assert!(!may_system(&key(SystemRole::Member, Scope::ALL, None), SystemAction::ManageJobs));
     }
 }

@@ -1,11 +1,14 @@
 //! Who acts. The actor travels with every call: requests build it at the door, jobs carry the one that caused them.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
     access::SystemRole,
-    ids::{SessionId, UserId},
+    ids::{ApiKeyId, SessionId, UserId},
+    scope::Grant,
 };
 
 /// Who acts, and in which request.
@@ -18,7 +21,7 @@ pub struct Actor {
 }
 
 /// The kinds of actor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Who {
     /// A signed-in person.
@@ -29,6 +32,17 @@ pub enum Who {
         session: SessionId,
         /// The person's role in the whole system.
         role: SystemRole,
+    },
+    /// A program with an API key, which acts for the person who made it and can never do more than that person may now.
+    Key {
+        /// The person.
+        user: UserId,
+        /// The key.
+        key: ApiKeyId,
+        /// The person's role in the whole system.
+        role: SystemRole,
+        /// What the key is for, and where.
+        grant: Arc<Grant>,
     },
     /// Nobody has signed in yet: sign-up, login, password reset.
     Anonymous,
@@ -61,12 +75,20 @@ impl Actor {
         Self { who: Who::System { on_behalf: user }, origin: Origin { request, ..Origin::default() } }
     }
 
-    /// The person behind the act: who signed in, or on whose behalf the system works.
+    /// The person behind the act: who signed in, whose key it is, or on whose behalf the system works.
     pub fn user(&self) -> Option<UserId> {
         match self.who {
-            Who::User { user, .. } => Some(user),
+            Who::User { user, .. } | Who::Key { user, .. } => Some(user),
             Who::System { on_behalf } => on_behalf,
             Who::Anonymous => None,
+        }
+    }
+
+    /// The API key the act was done with, if it was.
+    pub fn key(&self) -> Option<ApiKeyId> {
+        match self.who {
+            Who::Key { key, .. } => Some(key),
+            Who::User { .. } | Who::Anonymous | Who::System { .. } => None,
         }
     }
 

@@ -37,10 +37,10 @@ codes! {
     BadQuery = "bad_query", 400, "the search query cannot be read; `at` points at the character";
     BadCursor = "bad_cursor", 400, "the cursor is not one this list gave out; start again without a cursor";
     MissingIdempotencyKey = "missing_idempotency_key", 400, "creating requests carry an Idempotency-Key header of 1 to 128 visible characters";
-    Unauthenticated = "unauthenticated", 401, "the access token is missing, expired or not valid; log in or refresh";
+    Unauthenticated = "unauthenticated", 401, "the access token or API key is missing, expired or not valid; log in or refresh";
     BadCredentials = "bad_credentials", 401, "e-mail address or password is wrong";
     BadRefreshToken = "bad_refresh_token", 401, "the refresh token is unknown, expired or was used before; log in again";
-    Forbidden = "forbidden", 403, "your role does not allow this; ask a manager of the case";
+    Forbidden = "forbidden", 403, "your role, or the scopes of your API key, do not allow this; ask a manager of the case";
     BadSetupCode = "bad_setup_code", 403, "the setup code is wrong or was used; it is printed when dia starts on an empty system";
     SignupClosed = "signup_closed", 403, "sign-up is closed; ask an administrator for an invitation";
     NotFound = "not_found", 404, "there is no such thing, or it is not yours to see";

@@ -72,6 +72,8 @@ ids! {
     UserId,
     /// One sign-in of a user: the family of its rotating refresh tokens.
     SessionId,
+    /// A key with which a program acts for a person.
+    ApiKeyId,
     /// A legal matter; the wall that access, keys and search never cross.
     CaseId,
     /// A set of documents inside a case with its own index.

@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod outcome;
 pub mod page;
 pub mod provenance;
+pub mod scope;
 pub mod similarity;
 pub mod text;
 pub mod threads;

@@ -4,8 +4,8 @@
 use domain::{
     clock::Timestamp,
     ids::{
-        AuditId, BatchId, CaseId, ConversationId, DatabaseId, DocumentId, JobId, LoadFileId, MessageId, PasswordId,
-        SessionId, UploadId, UserId,
+        ApiKeyId, AuditId, BatchId, CaseId, ConversationId, DatabaseId, DocumentId, JobId, LoadFileId, MessageId,
+        PasswordId, SessionId, UploadId, UserId,
     },
     jobs::Queue,
     outcome::Category,
@@ -77,6 +77,12 @@ events! {
     SessionClosed { session: SessionId } = "session.closed", "session", Some(session.uuid()), None;
     /// A password was changed.
     PasswordChanged { user: UserId } = "user.password_changed", "user", Some(user.uuid()), None;
+    /// Somebody made an API key.
+    ApiKeyCreated { key: ApiKeyId, user: UserId, prefix: String, scopes: Vec<&'static str>, cases: Option<Vec<CaseId>>, networks: Vec<String> } = "api_key.created", "api_key", Some(key.uuid()), None;
+    /// An API key was given a successor and ends.
+    ApiKeyRotated { key: ApiKeyId, successor: ApiKeyId } = "api_key.rotated", "api_key", Some(key.uuid()), None;
+    /// An API key was revoked.
+    ApiKeyRevoked { key: ApiKeyId, user: UserId } = "api_key.revoked", "api_key", Some(key.uuid()), None;
     /// A case was opened.
     CaseCreated { case: CaseId } = "case.created", "case", Some(case.uuid()), Some(case);
     /// A case's fields changed.
@@ -200,10 +206,12 @@ pub struct Entry {
     pub id: AuditId,
     /// When.
     pub at: Timestamp,
-    /// `user`, `system` or `anonymous`.
+    /// `user`, `key`, `system` or `anonymous`.
     pub actor_kind: String,
     /// The person, if any.
     pub actor: Option<UserId>,
+    /// The API key they acted with, if any.
+    pub key: Option<ApiKeyId>,
     /// The request.
     pub request: Uuid,
     /// Dotted name.
@@ -216,23 +224,25 @@ pub struct Entry {
     pub details: Value,
 }
 
-type Row = (Uuid, i64, String, Option<Uuid>, Uuid, String, String, Option<Uuid>, sqlx::types::Json<Value>);
+type Row =
+    (Uuid, i64, String, Option<Uuid>, Option<Uuid>, Uuid, String, String, Option<Uuid>, sqlx::types::Json<Value>);
 
 /// The trail of a case, oldest first. The caller has checked [`domain::access::Action::ReadAudit`].
 pub async fn list(tx: &mut Tx, case: CaseId, page: &PageQuery) -> Result<Page<Entry>> {
     let limit = page.limit()?;
     let after: Uuid = page.key()?.unwrap_or(Uuid::nil());
     let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
-        "select id, at, actor_kind, actor_id, request_id, action, resource_type, resource_id, details from audit_events
+        "select id, at, actor_kind, actor_id, key_id, request_id, action, resource_type, resource_id, details from audit_events
          where case_id = $1 and id > $2 order by id limit $3")
         .bind(case.uuid()).bind(after).bind(i64::from(limit) + 1).fetch_all(c).await)?;
     let entries = rows
         .into_iter()
-        .map(|(id, at, actor_kind, actor, request, action, resource_type, resource, details)| Entry {
+        .map(|(id, at, actor_kind, actor, key, request, action, resource_type, resource, details)| Entry {
             id: AuditId(id),
             at: Timestamp(at),
             actor_kind,
             actor: actor.map(UserId),
+            key: key.map(ApiKeyId),
             request,
             action,
             resource_type,

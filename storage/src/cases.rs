@@ -2,7 +2,7 @@
 //! else is not found.
 
 use domain::{
-    access::{Action, CaseRole, SystemAction, may, may_system},
+    access::{Action, CaseRole, SystemAction, may, may_somewhere, may_system},
     clock::Timestamp,
     events::{Event, Topic},
     ids::{CaseId, DatabaseId, UserId},
@@ -13,7 +13,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    Error, Result, Tx,
+    Error, Result, Tx, api_keys,
     audit::Audit,
     db::{change, query},
     leases,
@@ -107,11 +107,16 @@ impl From<Row> for Case {
 }
 
 /// Refuses, with the right face: what the actor may not even see is not found.
-pub(crate) fn permit(tx: &Tx, role: Option<CaseRole>, action: Action) -> Result<()> {
-    if !may(tx.actor(), role, Action::SeeCase) {
+pub(crate) fn permit(tx: &Tx, case: CaseId, role: Option<CaseRole>, action: Action) -> Result<()> {
+    if !may(tx.actor(), case, role, Action::SeeCase) {
         return Err(Error::NotFound);
     }
-    if may(tx.actor(), role, action) { Ok(()) } else { Err(Error::Forbidden) }
+    if may(tx.actor(), case, role, action) { Ok(()) } else { Err(Error::Forbidden) }
+}
+
+/// Refuses a list over cases to a key that may do `action` in none.
+pub(crate) fn permit_somewhere(tx: &Tx, action: Action) -> Result<()> {
+    if may_somewhere(tx.actor(), action) { Ok(()) } else { Err(Error::Forbidden) }
 }
 
 /// The nil UUID when nobody is behind the actor: a member of no case.
@@ -148,25 +153,28 @@ impl Case {
              where c.id = $1 and c.deleted_at is null")
             .bind(id.uuid()).bind(user).fetch_optional(c).await)?;
         let case = Self::from(row.ok_or(Error::NotFound)?);
-        permit(tx, case.role, action)?;
+        permit(tx, case.id, case.role, action)?;
         Ok(case)
     }
 
     /// The actor's cases, newest first.
     pub async fn list(tx: &mut Tx, filter: &CaseFilter, page: &PageQuery) -> Result<Page<Self>> {
+        permit_somewhere(tx, Action::SeeCase)?;
         let limit = page.limit()?;
         let before: Uuid = page.key()?.unwrap_or(Uuid::max());
         let user = person(tx);
+        let (all, key) = api_keys::reach(tx);
         let title = filter.title.as_deref().unwrap_or("").to_lowercase();
         let pattern = format!("%{}%", title.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
             "select c.id, c.title, c.description, c.status, c.priority, c.kind, c.owner_id, m.role, c.created_at, c.updated_at
              from case_members m join cases c on c.id = m.case_id
              where m.user_id = $1 and c.deleted_at is null and c.id < $2 and ($3 or c.status = $4) and ($5 or c.priority = $6)
-             and lower(c.title) like $7 escape '\\' order by c.id desc limit $8")
+             and lower(c.title) like $7 escape '\\'
+             and ($8 or c.id in (select case_id from api_key_cases where key_id = $9)) order by c.id desc limit $10")
             .bind(user).bind(before).bind(filter.status.is_none()).bind(filter.status.as_deref().unwrap_or(""))
             .bind(filter.priority.is_none()).bind(filter.priority.as_deref().unwrap_or("")).bind(pattern)
-            .bind(i64::from(limit) + 1).fetch_all(c).await)?;
+            .bind(all).bind(key).bind(i64::from(limit) + 1).fetch_all(c).await)?;
         Ok(Page::of(rows.into_iter().map(Self::from).collect(), limit, |case| case.id))
     }
 
@@ -194,7 +202,7 @@ impl Case {
 
     /// Replaces the fields of a case found with [`Action::EditCase`].
     pub async fn update(&self, tx: &mut Tx, new: &NewCase) -> Result<Self> {
-        permit(tx, self.role, Action::EditCase)?;
+        permit(tx, self.id, self.role, Action::EditCase)?;
         check(new)?;
         let now = tx.now();
         change!(tx, c => sqlx::query(
@@ -215,7 +223,7 @@ impl Case {
 
     /// Deletes a case: it is gone for everybody with this commit; its key, bytes and rows go with the purge job.
     pub async fn delete(&self, tx: &mut Tx) -> Result<()> {
-        permit(tx, self.role, Action::DeleteCase)?;
+        permit(tx, self.id, self.role, Action::DeleteCase)?;
         let now = tx.now();
         change!(tx, c => sqlx::query("update cases set deleted_at = $2, updated_at = $2 where id = $1")
             .bind(self.id.uuid()).bind(now.0).execute(c).await.map(drop))?;
@@ -268,6 +276,7 @@ pub async fn purge_rows(tx: &mut Tx, case: CaseId) -> Result<bool> {
         "delete from databases where case_id = $1",
         "delete from blobs where case_id = $1",
         "delete from case_members where case_id = $1",
+        "delete from api_key_cases where case_id = $1",
         "delete from jobs where lane = $1 and state = 'dead'",
         "update cases set title = '', description = '' where id = $1 and deleted_at is not null and title <> ''",
     ] {

@@ -11,9 +11,9 @@ use domain::{
 use uuid::Uuid;
 
 use crate::{
-    Error, Result, Tx,
+    Error, Result, Tx, api_keys,
     audit::Audit,
-    cases::{Case, permit, person},
+    cases::{Case, permit, permit_somewhere, person},
     db::{change, query},
     tx::{seal, unseal},
     vault::Place,
@@ -80,23 +80,25 @@ impl Conversation {
              where v.id = $1 and v.owner_id = $2 and c.deleted_at is null")
             .bind(id.uuid()).bind(user).fetch_optional(c).await)?;
         let row = row.ok_or(Error::NotFound)?;
-        permit(tx, row.role.as_deref().and_then(CaseRole::parse), Action::Chat)?;
+        permit(tx, CaseId(row.case_id), row.role.as_deref().and_then(CaseRole::parse), Action::Chat)?;
         open_row(tx, row).await
     }
 
     /// The actor's conversations, newest first; of one case when `case` is given.
     pub async fn list(tx: &mut Tx, case: Option<CaseId>, page: &PageQuery) -> Result<Page<Self>> {
+        permit_somewhere(tx, Action::Chat)?;
         let limit = page.limit()?;
         let before: Uuid = page.key()?.unwrap_or(Uuid::max());
         let user = person(tx);
+        let (all, key) = api_keys::reach(tx);
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
             "select v.id, v.case_id, v.owner_id, v.sealed_title, m.role, v.created_at, v.updated_at
              from conversations v join cases c on c.id = v.case_id
              join case_members m on m.case_id = v.case_id and m.user_id = v.owner_id
              where v.owner_id = $1 and v.id < $2 and ($3 or v.case_id = $4) and m.role <> 'auditor' and c.deleted_at is null
-             order by v.id desc limit $5")
+             and ($5 or v.case_id in (select case_id from api_key_cases where key_id = $6)) order by v.id desc limit $7")
             .bind(user).bind(before).bind(case.is_none()).bind(case.map_or(Uuid::nil(), CaseId::uuid))
-            .bind(i64::from(limit) + 1).fetch_all(c).await)?;
+            .bind(all).bind(key).bind(i64::from(limit) + 1).fetch_all(c).await)?;
         let mut conversations = Vec::with_capacity(rows.len());
         for row in rows {
             conversations.push(open_row(tx, row).await?);
@@ -106,7 +108,7 @@ impl Conversation {
 
     /// Begins a conversation in `case`, titled with the beginning of `title`.
     pub async fn start(tx: &mut Tx, case: &Case, title: &str) -> Result<Self> {
-        permit(tx, case.role, Action::Chat)?;
+        permit(tx, case.id, case.role, Action::Chat)?;
         let owner = tx.actor().user().ok_or(Error::Forbidden)?;
         let (id, now) = (ConversationId::new(), tx.now());
         let title: String = title.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(TITLE).collect();
@@ -130,7 +132,7 @@ pub async fn may_ask(tx: &mut Tx, case: CaseId, user: UserId) -> Result<bool> {
     let role = role.as_deref().and_then(CaseRole::parse);
     let who = Who::User { user, session: SessionId(Uuid::nil()), role: SystemRole::Member };
     let asker = Actor { who, origin: Origin::default() };
-    Ok(may(&asker, role, Action::Chat) && may(&asker, role, Action::ReadDocuments))
+    Ok(may(&asker, case, role, Action::Chat) && may(&asker, case, role, Action::ReadDocuments))
 }
 
 /// The databases of `case` whose documents `user` may read at this moment; none for somebody who [may not ask](may_ask).

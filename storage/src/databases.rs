@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Error, Result, Tx,
+    Error, Result, Tx, api_keys,
     audit::Audit,
-    cases::{Case, permit, person},
+    cases::{Case, permit, permit_somewhere, person},
     db::{change, query},
 };
 
@@ -147,24 +147,27 @@ impl Database {
              where d.id = $1 and c.deleted_at is null")
             .bind(id.uuid()).bind(user).fetch_optional(c).await)?;
         let database = Self::from(row.ok_or(Error::NotFound)?);
-        permit(tx, database.role, action)?;
+        permit(tx, database.case_id, database.role, action)?;
         Ok(database)
     }
 
     /// The databases of the actor's cases, newest first; of one case when `case` is given.
     pub async fn list(tx: &mut Tx, case: Option<CaseId>, page: &PageQuery) -> Result<Page<Self>> {
+        permit_somewhere(tx, Action::SeeCase)?;
         let limit = page.limit()?;
         let before: Uuid = page.key()?.unwrap_or(Uuid::max());
         let user = person(tx);
+        let (all, key) = api_keys::reach(tx);
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
             "select d.id, d.case_id, d.name, d.description, d.deduplication, d.generation, m.role, d.created_at, d.updated_at,
              (select count(*) from documents f where f.database_id = d.id and f.deleted_at is null) as file_count,
              exists (select 1 from documents f where f.database_id = d.id and f.deleted_at is null
                and f.state in ('received', 'ingested', 'extracted')) as busy
              from case_members m join cases c on c.id = m.case_id join databases d on d.case_id = c.id
-             where m.user_id = $1 and c.deleted_at is null and d.id < $2 and ($3 or d.case_id = $4) order by d.id desc limit $5")
+             where m.user_id = $1 and c.deleted_at is null and d.id < $2 and ($3 or d.case_id = $4)
+             and ($5 or d.case_id in (select case_id from api_key_cases where key_id = $6)) order by d.id desc limit $7")
             .bind(user).bind(before).bind(case.is_none()).bind(case.map_or(Uuid::nil(), CaseId::uuid))
-            .bind(i64::from(limit) + 1).fetch_all(c).await)?;
+            .bind(all).bind(key).bind(i64::from(limit) + 1).fetch_all(c).await)?;
         Ok(Page::of(rows.into_iter().map(Self::from).collect(), limit, |database| database.id))
     }
 
@@ -176,7 +179,7 @@ impl Database {
         description: &str,
         deduplication: Deduplication,
     ) -> Result<Self> {
-        permit(tx, case.role, Action::ManageDatabase)?;
+        permit(tx, case.id, case.role, Action::ManageDatabase)?;
         check(name, description)?;
         let (id, now) = (DatabaseId::new(), tx.now());
         change!(tx, c => sqlx::query(
@@ -189,7 +192,7 @@ impl Database {
 
     /// Renames a database.
     pub async fn update(&self, tx: &mut Tx, name: &str, description: &str) -> Result<Self> {
-        permit(tx, self.role, Action::ManageDatabase)?;
+        permit(tx, self.case_id, self.role, Action::ManageDatabase)?;
         check(name, description)?;
         let now = tx.now();
         change!(tx, c => sqlx::query("update databases set name = $2, description = $3, updated_at = $4 where id = $1")
@@ -202,7 +205,7 @@ impl Database {
 
     /// Asks for a rebuild of the index beside the live one.
     pub async fn reindex(&self, tx: &mut Tx) -> Result<()> {
-        permit(tx, self.role, Action::ManageDatabase)?;
+        permit(tx, self.case_id, self.role, Action::ManageDatabase)?;
         tx.audit(Audit::ReindexRequested { case: self.case_id, database: self.id }).await?;
         tx.enqueue(&ReindexDatabase { case: self.case_id, database: self.id }).await
     }

@@ -1,6 +1,7 @@
 //! All durable state and every wire to it: rows in SQLite or PostgreSQL, encrypted objects, keys, the queue's truth and its
 //! bell, live events. API and workers speak to storage only through the types here.
 
+pub mod api_keys;
 pub mod attempts;
 pub mod audit;
 pub mod batches;

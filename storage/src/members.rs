@@ -34,7 +34,7 @@ pub struct Member {
 impl Case {
     /// All members, first come first.
     pub async fn members(&self, tx: &mut Tx) -> Result<Vec<Member>> {
-        permit(tx, self.role, Action::SeeCase)?;
+        permit(tx, self.id, self.role, Action::SeeCase)?;
         let rows: Vec<(Uuid, String, String, String, i64)> = query!(tx, c => sqlx::query_as(
             "select u.id, u.email, u.name, m.role, m.created_at from case_members m join users u on u.id = m.user_id
              where m.case_id = $1 order by m.created_at, u.id")
@@ -47,7 +47,7 @@ impl Case {
 
     /// Adds a member or changes their role. A case keeps at least one manager.
     pub async fn set_member(&self, tx: &mut Tx, user: UserId, role: CaseRole) -> Result<()> {
-        permit(tx, self.role, Action::ManageMembers)?;
+        permit(tx, self.id, self.role, Action::ManageMembers)?;
         let known: bool = query!(tx, c => sqlx::query_scalar("select exists (select 1 from users where id = $1 and is_active)")
             .bind(user.uuid()).fetch_one(c).await)?;
         if !known {
@@ -66,7 +66,7 @@ impl Case {
 
     /// Removes a member. A case keeps at least one manager.
     pub async fn remove_member(&self, tx: &mut Tx, user: UserId) -> Result<()> {
-        permit(tx, self.role, Action::ManageMembers)?;
+        permit(tx, self.id, self.role, Action::ManageMembers)?;
         let removed = change!(tx, c => sqlx::query("delete from case_members where case_id = $1 and user_id = $2")
             .bind(self.id.uuid()).bind(user.uuid()).execute(c).await.map(|r| r.rows_affected()))?;
         if removed == 0 {

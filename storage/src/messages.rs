@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     Error, Result, Storage, Tx,
     audit::Audit,
-    cases::person,
+    cases::{permit_somewhere, person},
     conversations::Conversation,
     db::{change, query},
     tx::{seal, unseal},
@@ -362,6 +362,7 @@ pub async fn is_open(tx: &mut Tx, case: CaseId, id: MessageId) -> Result<bool> {
 /// `case` is given. Messages are sealed, so they are opened one after the other: one page looks at a bounded number of
 /// them, and may be short, or empty, while `next_cursor` says that there are more to look at.
 pub async fn search(tx: &mut Tx, case: Option<CaseId>, words: &str, page: &PageQuery) -> Result<Page<Message>> {
+    permit_somewhere(tx, Action::Chat)?;
     let limit = page.limit()? as usize;
     let mut before: Uuid = page.key()?.unwrap_or(Uuid::max());
     let words: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
@@ -381,7 +382,7 @@ pub async fn search(tx: &mut Tx, case: Option<CaseId>, words: &str, page: &PageQ
             before = row.id;
             scanned += 1;
             let role = row.case_role.as_deref().and_then(CaseRole::parse);
-            if !may(tx.actor(), role, Action::Chat) {
+            if !may(tx.actor(), CaseId(row.case_id), role, Action::Chat) {
                 continue;
             }
             let key = match keys.get(&row.case_id) {

@@ -194,7 +194,7 @@ pub async fn forget_old(tx: &mut Tx) -> Result<u64> {
 fn signed_in(tx: &Tx) -> Result<(UserId, SessionId)> {
     match tx.actor().who {
         Who::User { user, session, .. } => Ok((user, session)),
-        Who::Anonymous | Who::System { .. } => Err(Error::Forbidden),
+        Who::Key { .. } | Who::Anonymous | Who::System { .. } => Err(Error::Forbidden),
     }
 }
 

@@ -131,19 +131,22 @@ impl Tx {
 
     /// Writes an audit event in this transaction.
     pub async fn audit(&mut self, event: Audit) -> Result<()> {
-        let (kind, actor, session) = match self.actor.who {
-            Who::User { user, session, .. } => ("user", Some(user.uuid()), Some(session.uuid())),
-            Who::Anonymous => ("anonymous", None, None),
-            Who::System { on_behalf } => ("system", on_behalf.map(domain::ids::UserId::uuid), None),
+        let (kind, session) = match self.actor.who {
+            Who::User { session, .. } => ("user", Some(session.uuid())),
+            Who::Key { .. } => ("key", None),
+            Who::Anonymous => ("anonymous", None),
+            Who::System { .. } => ("system", None),
         };
+        let actor = self.actor.user().map(domain::ids::UserId::uuid);
+        let key = self.actor.key().map(domain::ids::ApiKeyId::uuid);
         let record = event.record();
         let (now, origin) = (self.now, self.actor.origin.clone());
         change!(self, c => sqlx::query(
             "insert into audit_events (id, at, actor_kind, actor_id, session_id, request_id, address, agent, action, case_id,
-             resource_type, resource_id, details) values ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13)")
+             resource_type, resource_id, details, key_id) values ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14)")
             .bind(AuditId::new().uuid()).bind(now.0).bind(kind).bind(actor).bind(session).bind(origin.request)
             .bind(&origin.address).bind(&origin.agent).bind(record.action).bind(record.case.map(CaseId::uuid))
-            .bind(record.resource_type).bind(record.resource).bind(sqlx::types::Json(&record.details))
+            .bind(record.resource_type).bind(record.resource).bind(sqlx::types::Json(&record.details)).bind(key)
             .execute(c).await.map(drop))?;
         self.audited = true;
         Ok(())

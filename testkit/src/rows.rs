@@ -175,6 +175,22 @@ impl TestStorage {
     }
 }
 
+impl TestStorage {
+    /// Changes rows behind storage's back, where nothing in dia does it (yet).
+    pub async fn statement(&self, sql: &str) {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        if let Some(database) = &self.postgres {
+            let mut c = PgConnection::connect(&database.url()).await.unwrap();
+            sqlx::query(sql).execute(&mut c).await.unwrap();
+        } else {
+            let path = self.directory.path().join("dia.sqlite");
+            let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(30));
+            let mut c = SqliteConnection::connect_with(&options).await.unwrap();
+            sqlx::query(sql).execute(&mut c).await.unwrap();
+        }
+    }
+}
+
 /// A signed-in person, as the door would build them.
 pub fn actor(user: UserId, role: SystemRole) -> Actor {
     let origin = Origin { request: domain::ids::fresh(), ..Origin::default() };

@@ -16,7 +16,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header, request::Parts},
     response::Response,
 };
-use domain::{actor::Actor, error::Code};
+use domain::{
+    actor::{Actor, Who},
+    error::Code,
+};
 use serde::Serialize;
 use storage::{Tx, idempotency};
 
@@ -45,10 +48,14 @@ impl FromRequestParts<State> for Idempotent {
 }
 
 impl Idempotent {
-    /// The request as storage keeps it: a key belongs to one person and one path, and to one `content`.
+    /// The request as storage keeps it: a key belongs to one person (or one API key of theirs) and one path, and to one `content`.
     pub fn request(&self, actor: &Actor, content: &impl Serialize) -> Result<idempotency::Request> {
         let content = serde_json::to_vec(content).map_err(Error::internal)?;
-        let who = actor.user().map_or_else(String::new, |user| user.to_string());
+        let who = match &actor.who {
+            Who::Key { user, key, .. } => format!("{user} with {key}"),
+            Who::User { user, .. } => user.to_string(),
+            Who::System { .. } | Who::Anonymous => String::new(),
+        };
         Ok(idempotency::Request::new(format!("{who} {}", self.route), &self.key, &content))
     }
 }

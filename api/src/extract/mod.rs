@@ -8,4 +8,5 @@ mod user;
 pub use idempotent::{Idempotent, created, kept};
 pub use input::{Json, PageParams, Path, Query};
 pub use origin::{Anonymous, client_address};
-pub use user::CurrentUser;
+pub(crate) use user::refuse_keys_in_urls;
+pub use user::{CurrentUser, SignedIn};

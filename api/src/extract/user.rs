@@ -1,19 +1,20 @@
-//! The signed-in person. The token says who claims to act; the session's row decides, on every request.
+//! Who acts: a signed-in person, or a program with a person's API key. The token says who claims to act; the row of the session or
+//! of the key decides, on every request.
 
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRequestParts, OriginalUri},
     http::{header, request::Parts},
 };
 use domain::{
-    actor::{Actor, Who},
+    actor::{Actor, Origin, Who},
     error::Code,
 };
-use storage::{sessions, users::User};
+use storage::{api_keys, sessions, users::User};
 
 use super::origin::origin;
-use crate::{Error, State};
+use crate::{Error, State, config::Network};
 
-/// Who acts, signed in now.
+/// Who acts now.
 #[derive(Debug, Clone)]
 pub struct CurrentUser {
     /// Travels with every call to storage.
@@ -22,26 +23,82 @@ pub struct CurrentUser {
     pub user: User,
 }
 
+/// A person who signed in. What belongs to the person alone (passwords, sessions, invitations, keys) takes no key.
+#[derive(Debug, Clone)]
+pub struct SignedIn(pub CurrentUser);
+
 impl FromRequestParts<State> for CurrentUser {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Error> {
+        refuse_keys_in_urls(parts)?;
         let token = bearer(parts).ok_or(Code::Unauthenticated)?;
         let origin = origin(parts, state);
         Self::of_token(state, token, origin).await
     }
 }
 
+impl FromRequestParts<State> for SignedIn {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Error> {
+        let user = CurrentUser::from_request_parts(parts, state).await?;
+        match user.actor.who {
+            Who::User { .. } => Ok(Self(user)),
+            Who::Key { .. } | Who::Anonymous | Who::System { .. } => {
+                Err(Error::new(Code::Forbidden, "no API key does this; sign in with your password"))
+            }
+        }
+    }
+}
+
 impl CurrentUser {
-    /// The person behind an access token, for doors that carry it elsewhere than in the header (`WebSockets`). May be asked
-    /// again at any time: it fails once the session ends.
-    pub async fn of_token(state: &State, token: &str, origin: domain::actor::Origin) -> Result<Self, Error> {
+    /// The person behind an access token or an API key, for doors that carry it elsewhere than in the header (`WebSockets`). May be
+    /// asked again at any time: it fails once the session or the key ends.
+    pub async fn of_token(state: &State, token: &str, origin: Origin) -> Result<Self, Error> {
+        if token.starts_with(api_keys::MARK) {
+            return Self::of_key(state, token, origin).await;
+        }
         let claims = state.tokens.read(token, state.storage.clock.now()).ok_or(Code::Unauthenticated)?;
         let mut tx = state.storage.read(&Actor { who: Who::Anonymous, origin: origin.clone() }).await?;
         let user = sessions::holder(&mut tx, claims.sid, claims.sub).await?.ok_or(Code::Unauthenticated)?;
         let who = Who::User { user: user.id, session: claims.sid, role: user.role };
         Ok(Self { actor: Actor { who, origin }, user })
     }
+
+    /// The refusal is one and the same, whatever is wrong with the key.
+    async fn of_key(state: &State, token: &str, origin: Origin) -> Result<Self, Error> {
+        let mut tx = state.storage.read(&Actor { who: Who::Anonymous, origin: origin.clone() }).await?;
+        let (key, user) = api_keys::holder(&mut tx, token).await?.ok_or(Code::Unauthenticated)?;
+        drop(tx);
+        if !is_within(&key.networks, origin.address.as_deref()) {
+            tracing::warn!(api_key = %key.id, "an API key came from a network it is not for");
+            return Err(Code::Unauthenticated.into());
+        }
+        state.key_uses.note(&state.storage, key.id, key.last_used_at);
+        let who = Who::Key { user: user.id, key: key.id, role: user.role, grant: key.grant };
+        Ok(Self { actor: Actor { who, origin }, user })
+    }
+}
+
+/// True when `address` lies in one of `networks`, or none is named. An address that is not known, or a network that cannot be read, is
+/// no way in.
+fn is_within(networks: &[String], address: Option<&str>) -> bool {
+    let address = address.and_then(|address| address.parse().ok());
+    let holds = |network: &String| {
+        address.zip(network.parse::<Network>().ok()).is_some_and(|(address, network)| network.contains(address))
+    };
+    networks.is_empty() || networks.iter().any(holds)
+}
+
+/// A key in a URL lies in the logs of every proxy on its way: refused, so that whoever built that hears of it at once.
+pub(crate) fn refuse_keys_in_urls(parts: &Parts) -> Result<(), Error> {
+    let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
+    if api_keys::stands_in(uri.path()) || uri.query().is_some_and(api_keys::stands_in) {
+        let message = "an API key stands in the URL, where logs keep it: revoke it, and send the next one as Authorization: Bearer";
+        return Err(Error::new(Code::BadRequest, message));
+    }
+    Ok(())
 }
 
 /// The token of an `Authorization: Bearer` header (RFC 6750 §2.1).

@@ -47,7 +47,7 @@ impl<T: ToSchema, R: Into<T>> From<Page<R>> for PageBody<T> {
     info(title = "dia", description = "Legal documents in, cited answers out."),
     components(schemas(ErrorBody)),
     modifiers(&Bearer),
-    security(("bearer" = []))
+    security(("bearer" = []), ("api_key" = []))
 )]
 pub(crate) struct Frame;
 
@@ -55,8 +55,19 @@ struct Bearer;
 
 impl Modify for Bearer {
     fn modify(&self, document: &mut Document) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-        document.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(scheme));
+        let components = document.components.get_or_insert_default();
+        for (name, format, what) in [
+            ("bearer", "JWT", "The access token of a sign-in."),
+            (
+                "api_key",
+                "dia_PREFIX_SECRET",
+                "An API key, which does what its scopes say and never more than its person may.",
+            ),
+        ] {
+            let scheme =
+                HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format(format).description(Some(what));
+            components.add_security_scheme(name, SecurityScheme::Http(scheme.build()));
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Error, Result, State,
     auth::Passwords,
-    extract::{Anonymous, CurrentUser, Json},
+    extract::{Anonymous, CurrentUser, Json, SignedIn},
 };
 
 pub(super) fn routes() -> OpenApiRouter<State> {
@@ -239,8 +239,10 @@ async fn refresh(
 }
 
 /// Ends this session.
-#[utoipa::path(post, path = "/auth/logout", tag = "auth", responses((status = 204, description = "signed out")))]
-async fn log_out(state: State, user: CurrentUser) -> Result<StatusCode> {
+#[utoipa::path(
+    post, path = "/auth/logout", tag = "auth", security(("bearer" = [])), responses((status = 204, description = "signed out"))
+)]
+async fn log_out(state: State, SignedIn(user): SignedIn) -> Result<StatusCode> {
     let Who::User { session, .. } = user.actor.who else { return Err(Code::Unauthenticated.into()) };
     let mut tx = state.storage.begin(&user.actor).await?;
     sessions::revoke(&mut tx, session).await?;
@@ -250,12 +252,12 @@ async fn log_out(state: State, user: CurrentUser) -> Result<StatusCode> {
 
 /// Changes your password and ends your other sessions.
 #[utoipa::path(
-    post, path = "/auth/change-password", tag = "auth", request_body = ChangePasswordFields,
+    post, path = "/auth/change-password", tag = "auth", security(("bearer" = [])), request_body = ChangePasswordFields,
     responses((status = 204, description = "changed"))
 )]
 async fn change_password(
     state: State,
-    user: CurrentUser,
+    SignedIn(user): SignedIn,
     Json(fields): Json<ChangePasswordFields>,
 ) -> Result<StatusCode> {
     // A stolen access token must not be a way to guess the password without delays.

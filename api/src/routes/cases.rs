@@ -3,7 +3,7 @@
 use axum::{http::StatusCode, response::Response};
 use domain::{
     access::Action,
-    ids::{CaseId, UserId},
+    ids::{ApiKeyId, CaseId, UserId},
     page::PageQuery,
 };
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     Result, State,
-    extract::{CurrentUser, Idempotent, Json, PageParams, Path, Query, created, kept},
+    extract::{CurrentUser, Idempotent, Json, PageParams, Path, Query, SignedIn, created, kept},
     openapi::PageBody,
 };
 
@@ -174,8 +174,8 @@ async fn update_case(
 }
 
 /// Deletes a case with everything in it, for ever.
-#[utoipa::path(delete, path = "/cases/{id}", tag = "cases", params(("id" = Uuid, Path)), responses((status = 204, description = "deleted")))]
-async fn delete_case(state: State, user: CurrentUser, Path(id): Path<CaseId>) -> Result<StatusCode> {
+#[utoipa::path(delete, path = "/cases/{id}", tag = "cases", params(("id" = Uuid, Path)), security(("bearer" = [])), responses((status = 204, description = "deleted")))]
+async fn delete_case(state: State, SignedIn(user): SignedIn, Path(id): Path<CaseId>) -> Result<StatusCode> {
     let mut tx = state.storage.begin(&user.actor).await?;
     let case = Case::find(&mut tx, id, Action::DeleteCase).await?;
     case.delete(&mut tx).await?;
@@ -190,10 +190,12 @@ pub struct AuditBody {
     pub id: Uuid,
     /// When (RFC 3339).
     pub at: String,
-    /// `user`, `system` or `anonymous`.
+    /// `user`, `key`, `system` or `anonymous`.
     pub actor_kind: String,
     /// The person, if any.
     pub actor_id: Option<Uuid>,
+    /// The API key they acted with, if any.
+    pub key_id: Option<Uuid>,
     /// The request.
     pub request_id: Uuid,
     /// `thing.verb`.
@@ -214,6 +216,7 @@ impl From<audit::Entry> for AuditBody {
             at: entry.at.rfc3339(),
             actor_kind: entry.actor_kind,
             actor_id: entry.actor.map(UserId::uuid),
+            key_id: entry.key.map(ApiKeyId::uuid),
             request_id: entry.request,
             action: entry.action,
             resource_type: entry.resource_type,

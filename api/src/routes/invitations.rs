@@ -9,7 +9,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Error, Result, State,
-    extract::{CurrentUser, Idempotent, Json, created, kept},
+    extract::{Idempotent, Json, SignedIn, created, kept},
 };
 
 pub(super) fn routes() -> OpenApiRouter<State> {
@@ -37,13 +37,13 @@ pub struct InvitationBody {
 
 /// Invites somebody to sign up (administrators).
 #[utoipa::path(
-    post, path = "/auth/invitations", tag = "auth", request_body = InvitationFields,
+    post, path = "/auth/invitations", tag = "auth", security(("bearer" = [])), request_body = InvitationFields,
     params(("Idempotency-Key" = String, Header, description = "1 to 128 visible characters")),
     responses((status = 201, body = InvitationBody))
 )]
 async fn create_invitation(
     state: State,
-    user: CurrentUser,
+    SignedIn(user): SignedIn,
     key: Idempotent,
     Json(fields): Json<InvitationFields>,
 ) -> Result<Response> {

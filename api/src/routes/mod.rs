@@ -2,6 +2,7 @@
 
 #![allow(unused_qualifications, reason = "the expansion of utoipa::path writes them")]
 
+pub mod api_keys;
 pub mod auth;
 pub mod batch_errors;
 pub mod batches;
@@ -42,6 +43,7 @@ pub(crate) fn of_process() -> OpenApiRouter<State> {
 /// Every route and its description.
 pub fn all() -> OpenApiRouter<State> {
     let resources = OpenApiRouter::new()
+        .merge(api_keys::routes())
         .merge(auth::routes())
         .merge(batch_errors::routes())
         .merge(batches::routes())

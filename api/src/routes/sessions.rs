@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     Result, State,
-    extract::{CurrentUser, Json, Path},
+    extract::{Json, Path, SignedIn},
 };
 
 pub(super) fn routes() -> OpenApiRouter<State> {
@@ -58,11 +58,11 @@ pub struct SessionsBody {
 }
 
 /// Your open sessions, newest first.
-#[utoipa::path(get, path = "/auth/sessions", tag = "auth", responses((status = 200, body = SessionsBody)))]
-async fn list_sessions(state: State, user: CurrentUser) -> Result<Json<SessionsBody>> {
+#[utoipa::path(get, path = "/auth/sessions", tag = "auth", security(("bearer" = [])), responses((status = 200, body = SessionsBody)))]
+async fn list_sessions(state: State, SignedIn(user): SignedIn) -> Result<Json<SessionsBody>> {
     let own = match user.actor.who {
         Who::User { session, .. } => Some(session),
-        Who::Anonymous | Who::System { .. } => None,
+        Who::Key { .. } | Who::Anonymous | Who::System { .. } => None,
     };
     let mut tx = state.storage.read(&user.actor).await?;
     let sessions = sessions::list(&mut tx).await?;
@@ -71,10 +71,10 @@ async fn list_sessions(state: State, user: CurrentUser) -> Result<Json<SessionsB
 
 /// Ends one of your sessions.
 #[utoipa::path(
-    delete, path = "/auth/sessions/{id}", tag = "auth", params(("id" = Uuid, Path)),
+    delete, path = "/auth/sessions/{id}", tag = "auth", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 204, description = "ended"))
 )]
-async fn end_session(state: State, user: CurrentUser, Path(id): Path<SessionId>) -> Result<StatusCode> {
+async fn end_session(state: State, SignedIn(user): SignedIn, Path(id): Path<SessionId>) -> Result<StatusCode> {
     let mut tx = state.storage.begin(&user.actor).await?;
     sessions::revoke(&mut tx, id).await?;
     tx.commit().await?;

@@ -1,5 +1,5 @@
 //! What every WebSocket shares: who may open one, how it proves who is behind it, and how it ends. [`Door`] is taken by a
-//! handler, [`Door::open`] authenticates and hands a [`Socket`] to the route's own loop. The access token comes in the
+//! handler, [`Door::open`] authenticates and hands a [`Socket`] to the route's own loop. The access token or API key comes in the
 //! `Authorization` header or in the first message, never in the URL. The session is checked again every few seconds and
 //! whenever it changes; the route checks access to what it shows each time [`Told::Check`] comes.
 
@@ -29,7 +29,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
 use crate::{
     Error, State,
-    extract::{Anonymous, CurrentUser},
+    extract::{Anonymous, CurrentUser, refuse_keys_in_urls},
 };
 
 /// How long a client may take to say who it is.
@@ -101,6 +101,7 @@ impl FromRequestParts<State> for Door {
         if !is_same_origin(&parts.headers) {
             return Err(Error::new(Code::Forbidden, "open this socket from dia's own pages"));
         }
+        refuse_keys_in_urls(parts)?;
         let Ok(Anonymous(actor)) = Anonymous::from_request_parts(parts, state).await;
         let proved = match bearer(&parts.headers) {
             Some(token) => {

@@ -1,5 +1,5 @@
-//! A signed-in session with a server: tokens kept in a file only its owner reads, refreshed when they run out, and the
-//! server's errors told as it tells them.
+//! A signed-in session with a server: tokens kept in a file only its owner reads, refreshed when they run out, or an API key from the
+//! environment (`DIA_API_KEY`), which is kept nowhere; and the server's errors told as it tells them.
 
 use std::{
     fs,
@@ -25,12 +25,19 @@ pub(super) struct Tokens {
     pub(super) refresh_token: String,
 }
 
+/// What proves who the client is.
+enum Proof {
+    /// A sign-in of a person.
+    Tokens(Mutex<Tokens>),
+    /// A key of a program.
+    Key(String),
+}
+
 /// A session with one server.
-#[derive(Debug)]
 pub(super) struct Session {
     server: String,
     http: Client,
-    tokens: Mutex<Tokens>,
+    proof: Proof,
 }
 
 fn credentials(server: &str) -> Result<PathBuf> {
@@ -82,12 +89,16 @@ pub(super) async fn answer<T: DeserializeOwned>(response: Response) -> Result<T>
 }
 
 impl Session {
-    /// Takes up the session kept for `server`.
+    /// Takes the key of the environment, or takes up the session kept for `server`.
     pub(super) fn resume(server: &str) -> Result<Self> {
+        let (address, http) = (server.trim_end_matches('/').to_owned(), http()?);
+        if let Some(key) = variable("DIA_API_KEY").filter(|key| !key.is_empty()) {
+            return Ok(Self { server: address, http, proof: Proof::Key(key) });
+        }
         let path = credentials(server)?;
         let bytes = fs::read(&path).with_context(|| format!("not signed in to {server}; run `dia login` first"))?;
         let tokens = serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
-        Ok(Self { server: server.trim_end_matches('/').to_owned(), http: http()?, tokens: Mutex::new(tokens) })
+        Ok(Self { server: address, http, proof: Proof::Tokens(Mutex::new(tokens)) })
     }
 
     /// Sends the request that `build` makes; when the access token has run out, refreshes it and sends again.
@@ -97,14 +108,15 @@ impl Session {
         path: &str,
         build: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response> {
-        let token = self.tokens.lock().await.access_token.clone();
+        let token = self.token().await;
         let url = format!("{}/api/v1{path}", self.server);
         let request = |token: &str| build(self.http.request(method.clone(), &url)).bearer_auth(token);
         let response = request(&token).send().await.with_context(|| format!("cannot reach {}", self.server))?;
+        let Proof::Tokens(tokens) = &self.proof else { return Ok(response) };
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
-        let token = self.refresh(&token).await?;
+        let token = self.refresh(tokens, &token).await?;
         Ok(request(&token).send().await?)
     }
 
@@ -125,8 +137,8 @@ impl Session {
     }
 
     /// A fresh access token; `stale` is the one that was refused, so that parallel requests refresh once.
-    async fn refresh(&self, stale: &str) -> Result<String> {
-        let mut tokens = self.tokens.lock().await;
+    async fn refresh(&self, tokens: &Mutex<Tokens>, stale: &str) -> Result<String> {
+        let mut tokens = tokens.lock().await;
         if tokens.access_token != stale {
             return Ok(tokens.access_token.clone());
         }
@@ -142,8 +154,11 @@ impl Session {
         &self.server
     }
 
-    /// The present access token.
+    /// The present access token, or the key.
     pub(super) async fn token(&self) -> String {
-        self.tokens.lock().await.access_token.clone()
+        match &self.proof {
+            Proof::Tokens(tokens) => tokens.lock().await.access_token.clone(),
+            Proof::Key(key) => key.clone(),
+        }
     }
 }

@@ -301,7 +301,7 @@ impl Document {
              where f.id = $1 and f.deleted_at is null and c.deleted_at is null"))
             .bind(id.uuid()).bind(user).fetch_optional(c).await)?;
         let row = row.ok_or(Error::NotFound)?;
-        permit(tx, row.role.as_deref().and_then(CaseRole::parse), action)?;
+        permit(tx, CaseId(row.case_id), row.role.as_deref().and_then(CaseRole::parse), action)?;
         let key = tx.case_key(CaseId(row.case_id)).await?;
         row.open(&key)
     }

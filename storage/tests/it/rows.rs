@@ -135,8 +135,10 @@ async fn each_role_does_what_the_matrix_says(test: TestStorage) {
             ];
             for result in results {
                 match result {
-                    Ok(()) => assert!(may(&member, Some(role), action), "{role:?} {action:?}"),
-                    Err(Error::Forbidden) => assert!(!may(&member, Some(role), action), "{role:?} {action:?}"),
+                    Ok(()) => assert!(may(&member, matter.case, Some(role), action), "{role:?} {action:?}"),
+                    Err(Error::Forbidden) => {
+                        assert!(!may(&member, matter.case, Some(role), action), "{role:?} {action:?}");
+                    }
                     Err(other) => panic!("{role:?} {action:?}: {other}"),
                 }
             }
@@ -144,7 +146,7 @@ async fn each_role_does_what_the_matrix_says(test: TestStorage) {
         // Having found a thing for looking is no way round: the change asks again.
         let case = Case::find(&mut tx, matter.case, Action::SeeCase).await.unwrap();
         let database = Database::find(&mut tx, matter.database, Action::SeeCase).await.unwrap();
-        let allowed = |action| may(&member, Some(role), action);
+        let allowed = |action| may(&member, matter.case, Some(role), action);
         let opened = Batch::open(&mut tx, &database, "upload", &BatchDetails::default()).await;
         assert_eq!(opened.is_ok(), allowed(Action::Upload), "{role:?}");
         assert_eq!(case.update(&mut tx, &new_case("other")).await.is_ok(), allowed(Action::EditCase), "{role:?}");

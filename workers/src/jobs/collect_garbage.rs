@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::jobs::CollectGarbage;
-use storage::{attempts, audit::Audit, blobs, failpoint, generations, idempotency, jobs, sessions, uploads};
+use storage::{api_keys, attempts, audit::Audit, blobs, failpoint, generations, idempotency, jobs, sessions, uploads};
 
 use super::discard;
 use crate::{
@@ -31,6 +31,7 @@ impl Handler<CollectGarbage> for Context {
         let mut rows = jobs::forget_old(&mut tx).await?;
         rows += idempotency::forget_old(&mut tx).await?;
         rows += sessions::forget_old(&mut tx).await?;
+        rows += api_keys::forget_old(&mut tx).await?;
         rows += attempts::forget_old(&mut tx).await?;
         tx.audit(Audit::GarbageCollected { objects, rows }).await?;
         Ok(run.complete(tx).await?)

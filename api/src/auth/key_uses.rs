@@ -1,0 +1,77 @@
+//! When API keys were last used: written down beside the requests, at most once a minute for each key.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use domain::{clock::Timestamp, ids::ApiKeyId};
+use storage::{
+    Storage,
+    api_keys::{self, NOTED},
+};
+
+/// Keys remembered at once; when there are more, all are forgotten, which costs each one more write.
+const MOST: usize = 10_000;
+
+/// What this process wrote down of late. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct KeyUses(Arc<Mutex<HashMap<ApiKeyId, Timestamp>>>);
+
+impl KeyUses {
+    /// A key was used now; its row says `last`. The request does not wait for the note.
+    pub(crate) fn note(&self, storage: &Storage, key: ApiKeyId, last: Option<Timestamp>) {
+        if !self.is_due(storage.clock.now(), key, last) {
+            return;
+        }
+        let storage = storage.clone();
+        tokio::spawn(async move {
+            if let Err(error) = api_keys::note_use(&storage, key).await {
+                tracing::warn!(%error, api_key = %key, "the last use of an API key could not be written down");
+            }
+        });
+    }
+
+    fn is_due(&self, now: Timestamp, key: ApiKeyId, last: Option<Timestamp>) -> bool {
+        let is_old = |at: Timestamp| now.since(at) >= NOTED;
+        if !last.is_none_or(is_old) {
+            return false;
+        }
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.len() >= MOST {
+            noted.clear();
+        }
+        // Requests at once find the row as it was; one of them writes.
+        let is_due = noted.get(&key).copied().is_none_or(is_old);
+        if is_due {
+            noted.insert(key, now);
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn one_note_a_minute() {
+        let (uses, key, start) = (KeyUses::default(), ApiKeyId::new(), Timestamp(1_000_000_000));
+        assert!(uses.is_due(start, key, None) && !uses.is_due(start, key, None));
+        assert!(uses.is_due(start, ApiKeyId::new(), None));
+        let later = start.plus(NOTED);
+        assert!(!uses.is_due(later, key, Some(start.plus(Duration::from_secs(1)))), "another process wrote");
+        assert!(uses.is_due(later, key, Some(start)) && !uses.is_due(later, key, Some(start)));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let uses = KeyUses::default();
+        for _ in 0..=MOST * 2 {
+            uses.is_due(Timestamp(1), ApiKeyId::new(), None);
+        }
+        assert!(uses.0.lock().unwrap_or_else(PoisonError::into_inner).len() <= MOST);
+    }
+}
