@@ -215,6 +215,9 @@ async fn continue_upload(
             tx.commit().await?;
         } else if upload.length != Some(said) {
             return Err(Error::new(Code::Conflict, "the upload has another length; ask for it with HEAD"));
+        } else {
+            // Nobody else could write while the bytes come.
+            drop(tx);
         }
     } else {
         drop(tx);
