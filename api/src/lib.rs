@@ -10,6 +10,7 @@ pub mod config;
 mod download;
 pub mod error;
 pub mod extract;
+pub mod limits;
 mod middleware;
 mod multipart;
 pub mod openapi;
@@ -23,6 +24,7 @@ mod ws;
 pub use crate::{
     config::ApiConfig,
     error::Error,
+    limits::LimitsConfig,
     router::{process_router, router},
     serve::serve,
     state::State,

@@ -6,6 +6,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     Error, State,
+    limits::tell_budgets,
     middleware::{around, careful_headers, cut_slow_bodies, panicked},
     openapi, routes,
 };
@@ -28,6 +29,7 @@ fn layered(routes: Router<State>, state: State) -> Router {
         .layer(DefaultBodyLimit::max(state.config.max_body_bytes))
         .layer(middleware::from_fn_with_state(state.clone(), cut_slow_bodies))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(tell_budgets))
         .layer(middleware::from_fn(careful_headers))
         .layer(middleware::from_fn(around))
         .with_state(state)

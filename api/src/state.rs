@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::{KeyUses, Passwords, Tokens},
     config::ApiConfig,
+    limits::LimitsConfig,
     readers::Readers,
 };
 
@@ -21,6 +22,8 @@ pub struct State {
     pub storage: Storage,
     /// The `[api]` table.
     pub config: Arc<ApiConfig>,
+    /// The `[limits]` table.
+    pub limits: LimitsConfig,
     /// Signs and reads access tokens.
     pub tokens: Arc<Tokens>,
     /// Hashes and checks passwords.
@@ -48,6 +51,7 @@ impl State {
         Ok(Self {
             tokens: Arc::new(Tokens::new(&storage.vault, config.access_token_minutes)?),
             passwords: Arc::new(Passwords::new(config.max_concurrent_password_hashes)),
+            limits: LimitsConfig::default(),
             key_uses: KeyUses::default(),
             config: Arc::new(config),
             readers: Arc::new(Readers::new(cache)),

@@ -14,6 +14,7 @@ use domain::clock::Clock;
 use index::BlockCache;
 use storage::{
     Db, PostgresSettings, Storage,
+    limits::Limits,
     objects::Objects,
     pubsub::{PubSub, RedisSettings},
     queue::{AmqpSettings, Bell},
@@ -41,6 +42,7 @@ pub(crate) async fn storage(config: &Config) -> Result<Storage> {
         objects: objects(config, &directory).await.context("cannot open the object store")?,
         bell: bell(config)?,
         pubsub: live(config, &vault)?,
+        limits: limits(config)?,
         vault,
         clock: Clock::System,
     };
@@ -87,6 +89,16 @@ fn live(config: &Config, vault: &Vault) -> Result<PubSub> {
     }
     let settings = RedisSettings { url: live.url.clone(), prefix: live.prefix.clone() };
     PubSub::redis(&settings, vault).context("in [live]")
+}
+
+/// Where live events are shared, requests are counted together.
+fn limits(config: &Config) -> Result<Limits> {
+    let live = &config.live;
+    if live.url.is_empty() {
+        return Ok(Limits::local());
+    }
+    let settings = RedisSettings { url: live.url.clone(), prefix: live.prefix.clone() };
+    Limits::redis(&settings).context("in [live]")
 }
 
 /// A bucket if one is configured, else a directory.

@@ -51,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// The door.
     pub(crate) api: api::ApiConfig,
+    /// How often somebody may ask.
+    pub(crate) limits: api::LimitsConfig,
     /// The fleets.
     pub(crate) workers: workers::WorkersConfig,
     /// How many workers there should be.
@@ -161,6 +163,7 @@ impl Config {
         })?;
         config.objects.check().map_err(anyhow::Error::msg).context("in [objects]")?;
         config.api.check().map_err(anyhow::Error::msg).context("in [api]")?;
+        config.limits.check().map_err(anyhow::Error::msg).context("in [limits]")?;
         config.workers.check().map_err(anyhow::Error::msg).context("in [workers]")?;
         config.autoscale.check().map_err(anyhow::Error::msg).context("in [autoscale]")?;
         config.llm.check().map_err(anyhow::Error::msg).context("in [llm]")?;
@@ -221,6 +224,7 @@ mod tests {
         for (name, code) in [
             ("objects", toml::Value::try_from(storage::objects::S3Settings::default()).unwrap()),
             ("api", toml::Value::try_from(api::ApiConfig::default()).unwrap()),
+            ("limits", toml::Value::try_from(api::LimitsConfig::default()).unwrap()),
             ("workers", toml::Value::try_from(workers::WorkersConfig::default()).unwrap()),
             ("autoscale", toml::Value::try_from(AutoscaleConfig::default()).unwrap()),
             ("pipeline", toml::Value::try_from(pipeline::Settings::default()).unwrap()),

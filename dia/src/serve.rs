@@ -122,7 +122,8 @@ impl Process {
 
     fn state(&self, cache: BlockCache) -> Result<api::State> {
         let (api, metrics) = (self.config.api.clone(), Some(self.metrics.clone()));
-        Ok(api::State::new(self.storage.clone(), api, cache, metrics, self.shutdown.clone())?)
+        let state = api::State::new(self.storage.clone(), api, cache, metrics, self.shutdown.clone())?;
+        Ok(api::State { limits: self.config.limits, ..state })
     }
 
     /// Serves the API until the shutdown.

@@ -11,6 +11,7 @@ pub mod files;
 pub mod fingerprint;
 pub mod ids;
 pub mod jobs;
+pub mod limits;
 pub mod outcome;
 pub mod page;
 pub mod provenance;

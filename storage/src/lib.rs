@@ -20,6 +20,7 @@ pub mod items;
 pub mod jobs;
 pub mod known_files;
 pub mod leases;
+pub mod limits;
 pub mod load_files;
 pub mod members;
 pub mod messages;
@@ -67,6 +68,8 @@ pub struct Storage {
     pub bell: queue::Bell,
     /// Carries live events.
     pub pubsub: pubsub::PubSub,
+    /// Counts requests.
+    pub limits: limits::Limits,
     /// The process's time.
     pub clock: Clock,
 }

@@ -11,6 +11,7 @@ use domain::{
 use sqlx::{Connection as _, PgConnection, SqliteConnection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 use storage::{
     Db, PostgresSettings, Storage,
+    limits::Limits,
     objects::{Objects, S3Settings},
     pubsub::PubSub,
     queue::Bell,
@@ -101,6 +102,7 @@ impl TestStorage {
             vault: Arc::new(Vault::open(directory.path()).unwrap()),
             bell: Bell::local(),
             pubsub: PubSub::local(),
+            limits: Limits::local(),
             clock: Clock::System,
         };
         Self { storage, directory, postgres, bucket: None }

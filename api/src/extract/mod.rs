@@ -8,5 +8,6 @@ mod user;
 pub use idempotent::{Idempotent, created, kept};
 pub use input::{Json, PageParams, Path, Query};
 pub use origin::{Anonymous, client_address};
+pub(crate) use origin::{network, origin};
 pub(crate) use user::refuse_keys_in_urls;
 pub use user::{CurrentUser, SignedIn};

@@ -1,9 +1,6 @@
 //! Where a request came from: its id, the client's address through trusted proxies only, and the program.
 
-use std::{
-    convert::Infallible,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
@@ -11,22 +8,24 @@ use axum::{
 };
 use domain::actor::{Actor, Origin, Who};
 
-use crate::{State, config::Network, middleware::RequestId};
+use crate::{Error, State, config::Network, limits, middleware::RequestId};
 
 /// The actor before anybody has signed in.
 #[derive(Debug, Clone)]
 pub struct Anonymous(pub Actor);
 
 impl FromRequestParts<State> for Anonymous {
-    type Rejection = Infallible;
+    type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Infallible> {
-        Ok(Self(Actor { who: Who::Anonymous, origin: origin(parts, state) }))
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Error> {
+        let origin = origin(parts, state);
+        limits::take_of_address(parts, state, &origin).await?;
+        Ok(Self(Actor { who: Who::Anonymous, origin }))
     }
 }
 
 /// Where the request came from.
-pub(super) fn origin(parts: &Parts, state: &State) -> Origin {
+pub(crate) fn origin(parts: &Parts, state: &State) -> Origin {
     let agent = parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok());
     Origin {
         request: parts.extensions.get::<RequestId>().map_or_else(domain::ids::fresh, |id| id.0),
@@ -40,6 +39,14 @@ pub(super) fn origin(parts: &Parts, state: &State) -> Origin {
 pub fn client_address(parts: &Parts, trusted: &[Network]) -> Option<IpAddr> {
     let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
     Some(forwarded(peer.ip().to_canonical(), &parts.headers, trusted))
+}
+
+/// The network that somebody at `address` can move about in: the address itself, or the /64 that one customer has of IPv6.
+pub(crate) fn network(address: &str) -> String {
+    match address.parse() {
+        Ok(IpAddr::V6(v6)) => format!("{}/64", Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        _ => address.to_owned(),
+    }
 }
 
 fn forwarded(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {

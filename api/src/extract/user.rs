@@ -12,7 +12,7 @@ use domain::{
 use storage::{api_keys, sessions, users::User};
 
 use super::origin::origin;
-use crate::{Error, State, config::Network};
+use crate::{Error, State, config::Network, limits};
 
 /// Who acts now.
 #[derive(Debug, Clone)]
@@ -32,9 +32,8 @@ impl FromRequestParts<State> for CurrentUser {
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Error> {
         refuse_keys_in_urls(parts)?;
-        let token = bearer(parts).ok_or(Code::Unauthenticated)?;
         let origin = origin(parts, state);
-        Self::of_token(state, token, origin).await
+        Self::of_request(parts, state, bearer(parts).unwrap_or_default(), origin).await
     }
 }
 
@@ -64,6 +63,16 @@ impl CurrentUser {
         let user = sessions::holder(&mut tx, claims.sid, claims.sub).await?.ok_or(Code::Unauthenticated)?;
         let who = Who::User { user: user.id, session: claims.sid, role: user.role };
         Ok(Self { actor: Actor { who, origin }, user })
+    }
+
+    /// The same for a request, which is counted: against who it turns out to be, or against the address it came from.
+    pub(crate) async fn of_request(parts: &Parts, state: &State, token: &str, origin: Origin) -> Result<Self, Error> {
+        let found = Self::of_token(state, token, origin.clone()).await;
+        match &found {
+            Ok(user) => limits::take_of_actor(parts, state, &user.actor).await?,
+            Err(_) => limits::take_of_address(parts, state, &origin).await?,
+        }
+        found
     }
 
     /// The refusal is one and the same, whatever is wrong with the key.

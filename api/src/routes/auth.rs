@@ -1,7 +1,5 @@
 //! Signing up, in and out.
 
-use std::net::IpAddr;
-
 use axum::http::StatusCode;
 use domain::{
     access::SystemRole,
@@ -24,7 +22,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Error, Result, State,
     auth::Passwords,
-    extract::{Anonymous, CurrentUser, Json, SignedIn},
+    extract::{Anonymous, CurrentUser, Json, SignedIn, network},
+    limits,
 };
 
 pub(super) fn routes() -> OpenApiRouter<State> {
@@ -295,15 +294,11 @@ async fn begin_attempt(state: &State, actor: &Actor, email: &str) -> Result<Atte
     let mut tx = state.storage.read(actor).await?;
     let known = attempts::known_address(&mut tx, email, address).await?;
     drop(tx);
+    if !known {
+        // An outsider who uses it up shuts nobody out: who signed in from their address before is not counted.
+        limits::take_of_account(state, email).await?;
+    }
     attempts::begin(&state.storage, email, &network(address), known)
         .await?
         .map_err(|wait| Error::from(Code::TooManyRequests).retry_after(wait))
-}
-
-/// The network an address belongs to: itself, or the /64 that one IPv6 customer has.
-fn network(address: &str) -> String {
-    match address.parse() {
-        Ok(IpAddr::V6(v6)) => format!("{}/64", std::net::Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        _ => address.to_owned(),
-    }
 }

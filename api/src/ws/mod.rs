@@ -29,7 +29,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
 use crate::{
     Error, State,
-    extract::{Anonymous, CurrentUser, refuse_keys_in_urls},
+    extract::{CurrentUser, origin, refuse_keys_in_urls},
+    limits,
 };
 
 /// How long a client may take to say who it is.
@@ -102,18 +103,18 @@ impl FromRequestParts<State> for Door {
             return Err(Error::new(Code::Forbidden, "open this socket from dia's own pages"));
         }
         refuse_keys_in_urls(parts)?;
-        let Ok(Anonymous(actor)) = Anonymous::from_request_parts(parts, state).await;
-        let proved = match bearer(&parts.headers) {
-            Some(token) => {
-                let user = CurrentUser::of_token(state, &token, actor.origin.clone()).await?;
-                Some((token, user))
-            }
-            None => None,
+        let origin = origin(parts, state);
+        let proved = if let Some(token) = bearer(&parts.headers) {
+            let user = CurrentUser::of_request(parts, state, &token, origin.clone()).await?;
+            Some((token, user))
+        } else {
+            limits::take_of_address(parts, state, &origin).await?;
+            None
         };
         let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
         let upgrade =
             upgrade.map_err(|_| Error::new(Code::BadRequest, "this route is a WebSocket; ask for an upgrade"))?;
-        Ok(Self { upgrade, origin: actor.origin, proved })
+        Ok(Self { upgrade, origin, proved })
     }
 }
 

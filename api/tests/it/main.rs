@@ -9,6 +9,7 @@ mod deliveries;
 mod documents;
 mod door;
 mod keys;
+mod limits;
 mod openapi;
 mod operators;
 mod papers;

@@ -18,7 +18,7 @@ use tokio_util::io::ReaderStream;
 use super::{
     journal::{self, Journal},
     read::reconciliation,
-    session::{Session, answer},
+    session::{Session, WAITS, answer, too_many},
 };
 use crate::out;
 
@@ -197,9 +197,16 @@ fn groups<'a>(files: impl Iterator<Item = &'a Found>) -> Vec<Vec<&'a Found>> {
 async fn send(session: &Session, database: &str, batch: &str, group: &[&Found]) -> Result<Uploaded> {
     let key = ids::fresh().to_string();
     let mut attempt = 0;
+    let mut waits = 0;
     loop {
         attempt += 1;
         let problem = match try_send(session, database, batch, &key, group).await {
+            Ok(response) if waits < WAITS && too_many(&response).is_some() => {
+                // That is no failure: the server says how long.
+                tokio::time::sleep(too_many(&response).unwrap_or_default()).await;
+                (waits, attempt) = (waits + 1, attempt - 1);
+                continue;
+            }
             Ok(response) if response.status().is_server_error() && attempt < ATTEMPTS => {
                 format!("HTTP {}", response.status().as_u16())
             }
@@ -234,7 +241,7 @@ async fn try_send(
     let url = format!("/databases/{database}/files");
     let form = std::sync::Mutex::new(Some(form));
     session
-        .send(Method::POST, &url, |request| {
+        .send_once(Method::POST, &url, &|request: reqwest::RequestBuilder| {
             let form = form.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take().unwrap_or_default();
             request.header("Idempotency-Key", key).multipart(form)
         })

@@ -6,10 +6,11 @@ use std::{
     io::Write as _,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -23,6 +24,20 @@ pub(super) struct Tokens {
     pub(super) access_token: String,
     /// Good once.
     pub(super) refresh_token: String,
+}
+
+/// How often a request that was one too many is sent again.
+pub(super) const WAITS: u32 = 30;
+/// Longest wait before that.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// How long the server says to wait, when it says that there were too many requests (RFC 6585 §4).
+pub(super) fn too_many(response: &Response) -> Option<Duration> {
+    if response.status() != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    let told = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    Some(Duration::from_secs(told.unwrap_or(1)).min(LONGEST_WAIT))
 }
 
 /// What proves who the client is.
@@ -101,12 +116,28 @@ impl Session {
         Ok(Self { server: address, http, proof: Proof::Tokens(Mutex::new(tokens)) })
     }
 
-    /// Sends the request that `build` makes; when the access token has run out, refreshes it and sends again.
+    /// Sends the request that `build` makes; when there were too many, waits as long as the server says and sends again.
     pub(super) async fn send(
         &self,
         method: Method,
         path: &str,
         build: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response> {
+        let mut response = self.send_once(method.clone(), path, &build).await?;
+        for _ in 0..WAITS {
+            let Some(pause) = too_many(&response) else { break };
+            tokio::time::sleep(pause).await;
+            response = self.send_once(method.clone(), path, &build).await?;
+        }
+        Ok(response)
+    }
+
+    /// Sends the request that `build` makes; when the access token has run out, refreshes it and sends again.
+    pub(super) async fn send_once(
+        &self,
+        method: Method,
+        path: &str,
+        build: &impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response> {
         let token = self.token().await;
         let url = format!("{}/api/v1{path}", self.server);

@@ -8,6 +8,7 @@
 )]
 
 mod fleet;
+mod limits;
 mod passwords;
 mod server;
 mod tus;

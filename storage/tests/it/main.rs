@@ -9,6 +9,7 @@ mod documents;
 mod hot;
 mod jobs;
 mod leases;
+mod limits;
 mod live;
 mod objects;
 mod passwords;

@@ -16,7 +16,7 @@ const MACHINE_PATHS: [&str; 4] =
 /// How many of them tests may not name either; the others they may need as the names in a hostile archive.
 const NEVER: usize = 2;
 /// The constructors of backends, called where embedded or fleet is chosen and nowhere else.
-const BACKENDS: [&str; 8] = [
+const BACKENDS: [&str; 10] = [
     "Db::sqlite(",
     "Db::postgres(",
     "Objects::disk(",
@@ -25,6 +25,8 @@ const BACKENDS: [&str; 8] = [
     "Bell::amqp(",
     "PubSub::local(",
     "PubSub::redis(",
+    "Limits::local(",
+    "Limits::redis(",
 ];
 const CHOOSER: &str = "dia/src/compose.rs";
 /// Where the crash harness lists the fail points at which it kills.
