@@ -117,12 +117,12 @@ pub(crate) enum QueuesCommand {
     List,
     /// Stop claiming from a queue; running jobs finish.
     Pause {
-        /// ingest, extract, ocr, index, relate, chat or maintenance.
+        /// ingest, extract, ocr, index, relate, chat, network or maintenance.
         queue: String,
     },
     /// Claim from a queue again.
     Resume {
-        /// ingest, extract, ocr, index, relate, chat or maintenance.
+        /// ingest, extract, ocr, index, relate, chat, network or maintenance.
         queue: String,
     },
 }

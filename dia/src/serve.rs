@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-use workers::{Context as WorkContext, Workers};
+use workers::{Context as WorkContext, References, Workers};
 
 use crate::{
     compose,
@@ -172,7 +172,8 @@ fn work_context(config: &Config, cache: BlockCache) -> Result<WorkContext> {
         unset if unset.as_os_str().is_empty() => None,
         path => Some(KnownFiles::open(path).with_context(|| format!("cannot open {}", path.display()))?),
     };
-    Ok(WorkContext { reader, config: config.workers.clone(), known_files, llm: config.llm.clone(), cache })
+    let references = References::new(&config.references).context("in [references]")?;
+    Ok(WorkContext { reader, config: config.workers.clone(), known_files, llm: config.llm.clone(), references, cache })
 }
 
 /// Cancelled by SIGINT (Ctrl-C) or SIGTERM.

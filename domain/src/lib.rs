@@ -12,6 +12,7 @@ pub mod fingerprint;
 pub mod ids;
 pub mod jobs;
 pub mod limits;
+pub mod outbound;
 pub mod outcome;
 pub mod page;
 pub mod provenance;

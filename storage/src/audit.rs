@@ -4,7 +4,7 @@
 use domain::{
     clock::Timestamp,
     ids::{
-        ApiKeyId, AuditId, BatchId, CaseId, ConversationId, DatabaseId, DocumentId, JobId, LoadFileId, MessageId,
+        ApiKeyId, AuditId, BatchId, CaseId, ConversationId, DatabaseId, DocumentId, ItemId, JobId, LoadFileId, MessageId,
         PasswordId, SessionId, UploadId, UserId,
     },
     jobs::Queue,
@@ -119,6 +119,10 @@ events! {
     LoadFileRead { case: CaseId, load_file: LoadFileId, items: u64, refused: u64 } = "load_file.read", "load_file", Some(load_file.uuid()), Some(case);
     /// A load file could not be read.
     LoadFileFailed { case: CaseId, load_file: LoadFileId } = "load_file.failed", "load_file", Some(load_file.uuid()), Some(case);
+    /// The file of an item was fetched from where its load file says: from a mounted folder, a bucket or a host.
+    ItemFetched { case: CaseId, item: ItemId, document: DocumentId, from: &'static str } = "item.fetched", "item", Some(item.uuid()), Some(case);
+    /// The file of an item cannot be fetched.
+    ItemFailed { case: CaseId, item: ItemId, error: &'static str } = "item.failed", "item", Some(item.uuid()), Some(case);
     /// An upload in pieces was begun.
     UploadCreated { case: CaseId, batch: BatchId, upload: UploadId } = "upload.created", "upload", Some(upload.uuid()), Some(case);
     /// A piece of an upload was stored.

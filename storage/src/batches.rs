@@ -15,7 +15,7 @@ use crate::{
     audit::Audit,
     databases::{Database, add, exception_counts},
     db::{change, query},
-    documents,
+    documents, items,
     jobs::cancel_for_batch,
     tx::{seal, unseal},
     vault::Place,
@@ -166,6 +166,7 @@ impl Batch {
     pub async fn cancel(&self, tx: &mut Tx) -> Result<u64> {
         self.set_state(tx, "cancelled").await?;
         cancel_for_batch(tx, self.id).await?;
+        items::forget(tx, self.id).await?;
         let excluded = documents::exclude_unfinished(tx, self).await?;
         tx.audit(Audit::BatchCancelled { case: self.case_id, batch: self.id, excluded }).await?;
         tx.publish(Topic::Database(self.database_id), Event::DatabaseChanged { database: self.database_id });

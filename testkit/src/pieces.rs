@@ -1,7 +1,9 @@
-//! A client that delivers as e-discovery platforms do: a load file, then each file in pieces (tus 1.0.0), going on where it stopped.
+//! A client that delivers as e-discovery platforms do: a load file, then each file in pieces (tus 1.0.0), going on where it stopped; but for
+//! the first, which the server fetches from a mounted folder where there is one.
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -24,15 +26,32 @@ const PATIENCE: usize = 500;
 
 /// Where uploads that were begun lie: what a client keeps through every restart.
 #[derive(Debug, Default)]
-pub struct Places(Mutex<BTreeMap<String, String>>);
+pub struct Places {
+    known: Mutex<BTreeMap<String, String>>,
+    /// A folder that the server may fetch references from.
+    folder: Option<PathBuf>,
+}
 
 impl Places {
+    /// Places of a client that shares `folder` with the server.
+    pub fn sharing(folder: PathBuf) -> Self {
+        Self { known: Mutex::default(), folder: Some(folder) }
+    }
+
+    /// Puts the first file into the folder; the reference to it.
+    fn refer(&self, key: &str, files: &[(String, Vec<u8>)]) -> Result<Option<String>> {
+        let (Some(folder), Some((_, bytes))) = (&self.folder, files.first()) else { return Ok(None) };
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(folder.join(key), bytes)?;
+        Ok(Some(key.to_owned()))
+    }
+
     fn get(&self, key: &str) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     fn put(&self, key: &str, place: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), place.to_owned());
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), place.to_owned());
     }
 }
 
@@ -46,7 +65,11 @@ impl Client {
         files: &[(String, Vec<u8>)],
         places: &Places,
     ) -> Result<Vec<Received>> {
-        let line = |(path, bytes): &(String, Vec<u8>)| json!({ "path": path, "bytes": bytes.len() }).to_string() + "\n";
+        let mut referred = places.refer(key, files)?;
+        let is_referred = referred.is_some();
+        let line = |(path, bytes): &(String, Vec<u8>)| {
+            json!({ "path": path, "bytes": bytes.len(), "source": referred.take() }).to_string() + "\n"
+        };
         let manifest: String = files.iter().map(line).collect();
         let request = self.request(Method::POST, &format!("/databases/{database}/batches"));
         let request = request.header("Idempotency-Key", key).header("Content-Type", "application/x-ndjson");
@@ -56,14 +79,32 @@ impl Client {
         self.until(async || Ok(self.get(&format!("{base}/load-files/{file}")).await?["state"] == "read")).await?;
         let mut received = Vec::new();
         for (number, (path, bytes)) in files.iter().enumerate() {
-            let place = self.send(&base, &format!("{key} {number}"), path, bytes, places).await?;
-            let document = self.document_of(&place).await?;
+            let document = if is_referred && number == 0 {
+                self.fetched(&base).await?
+            } else {
+                let place = self.send(&base, &format!("{key} {number}"), path, bytes, places).await?;
+                self.document_of(&place).await?
+            };
             let shown = self.get(&format!("/documents/{document}")).await?;
             ensure!(shown["load_file"]["item_id"].is_string(), "{path} lost what its load file says");
             received.push(Received { document, path: path.clone(), sha256: text(&shown, "sha256")? });
         }
         self.post(&format!("{base}/seal"), &Value::Null).await?;
         Ok(received)
+    }
+
+    /// The document that the server made of what it fetched: the first item.
+    async fn fetched(&self, base: &str) -> Result<String> {
+        let mut document = None;
+        self.until(async || {
+            let items = self.get(&format!("{base}/items?limit=1")).await?;
+            let item = &items["items"][0];
+            ensure!(item["state"] != "failed", "a reference was not fetched: {}", item["error"]);
+            document = item["document_id"].as_str().map(str::to_owned);
+            Ok(document.is_some())
+        })
+        .await?;
+        document.context("the reference became a document")
     }
 
     async fn until(&self, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {

@@ -12,7 +12,7 @@ pub struct WorkersConfig {
     /// Where `dia work` answers `/health/live`, `/health/ready` and `/metrics`. Default empty: nowhere.
     pub listen: String,
     /// The queues this process works on. Default all: `ingest`, `extract`, `ocr`, `index`, `relate`, `chat`,
-    /// `maintenance`.
+    /// `network`, `maintenance`.
     pub queues: Vec<Queue>,
     /// Documents identified and unpacked at once. Default 2.
     pub ingest: usize,
@@ -26,6 +26,8 @@ pub struct WorkersConfig {
     pub relate: usize,
     /// Questions answered at once. Default 4.
     pub chat: usize,
+    /// References fetched at once. Default 4.
+    pub network: usize,
     /// Housekeeping jobs run at once. Default 1.
     pub maintenance: usize,
     /// Memory that must be left, in megabytes, of the machine and of the process's control group: no job is claimed while there is
@@ -85,6 +87,7 @@ impl Default for WorkersConfig {
             index: 1,
             relate: 1,
             chat: 4,
+            network: 4,
             maintenance: 1,
             memory_floor_megabytes: 256,
             lease_seconds: 30,
@@ -120,6 +123,7 @@ impl WorkersConfig {
             Queue::Index => self.index,
             Queue::Relate => self.relate,
             Queue::Chat => self.chat,
+            Queue::Network => self.network,
             Queue::Maintenance => self.maintenance,
         };
         wanted.max(1)
@@ -134,6 +138,7 @@ impl WorkersConfig {
             Queue::Index => &mut self.index,
             Queue::Relate => &mut self.relate,
             Queue::Chat => &mut self.chat,
+            Queue::Network => &mut self.network,
             Queue::Maintenance => &mut self.maintenance,
         } = slots;
     }
@@ -190,6 +195,7 @@ mod tests {
             index: 0,
             relate: 0,
             chat: 0,
+            network: 0,
             maintenance: 0,
             ..WorkersConfig::default()
         };

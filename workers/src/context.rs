@@ -5,7 +5,7 @@ use index::BlockCache;
 use pipeline::Reader;
 use storage::known_files::KnownFiles;
 
-use crate::{config::WorkersConfig, llm::LlmConfig, runner::JobError};
+use crate::{config::WorkersConfig, llm::LlmConfig, references::References, runner::JobError};
 
 /// Everything a job may need that is chosen at start.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct Context {
     pub known_files: Option<KnownFiles>,
     /// The model that writes answers, if there is one.
     pub llm: LlmConfig,
+    /// Where files may be fetched from that load files name.
+    pub references: References,
     /// Decrypted blocks of indexes; the API of the same process shares it.
     pub cache: BlockCache,
 }

@@ -7,7 +7,9 @@ mod config;
 mod context;
 pub mod jobs;
 pub mod llm;
+mod outbound;
 mod readers;
+mod references;
 pub mod runner;
 mod schedule;
 
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub use config::WorkersConfig;
 pub use context::Context;
 pub use llm::LlmConfig;
+pub use references::{References, ReferencesConfig};
 
 /// The workers of this process.
 #[derive(Debug)]

@@ -40,7 +40,8 @@ pub(super) fn routes() -> OpenApiRouter<State> {
 /// Something that went wrong with a delivery.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct BatchErrorBody {
-    /// `refused`, `hash_mismatch`, `missing`, or the category of the document's exception.
+    /// `refused`, `hash_mismatch`, `reference_refused`, `reference_missing`, `reference_too_large`, `reference_failed`, `missing`, or
+    /// the category of the document's exception.
     pub error: &'static str,
     /// What happened, and what to do.
     pub message: String,
@@ -86,7 +87,7 @@ pub struct ErrorParams {
 }
 
 /// What went wrong with a delivery: records of load files that cannot be used, files that came otherwise than announced or not
-/// at all (once the batch is sealed), and documents that ended as exceptions. As a load file it has the columns of the batch's own
+/// at all (once the batch is sealed), references that could not be fetched, and documents that ended as exceptions. As a load file it has the columns of the batch's own
 /// load files.
 #[utoipa::path(
     get, path = "/databases/{id}/batches/{batch}/errors", tag = "batches",

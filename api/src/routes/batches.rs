@@ -194,6 +194,8 @@ pub struct UploadCountsBody {
 pub struct ItemCountsBody {
     /// Not come yet; in a batch that is sealed or cancelled: missing.
     pub awaited: u64,
+    /// Being fetched from where the load file says.
+    pub fetching: u64,
     /// Came.
     pub delivered: u64,
     /// Cannot be used, or came otherwise than announced.
@@ -309,7 +311,12 @@ async fn read_batch(
     let batch = Batch::find(&mut tx, &database, batch).await?;
     let counts = batch.counts(&mut tx).await?.into();
     let items = items::counts(&mut tx, &batch).await?;
-    let items = ItemCountsBody { awaited: items.awaited, delivered: items.delivered, failed: items.failed };
+    let items = ItemCountsBody {
+        awaited: items.awaited,
+        fetching: items.fetching,
+        delivered: items.delivered,
+        failed: items.failed,
+    };
     let (coming, complete) = uploads::pending(&mut tx, &batch).await?;
     let uploads = UploadCountsBody { coming, complete };
     Ok(Json(BatchReport { batch: batch.into(), counts, items, uploads }))

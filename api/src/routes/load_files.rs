@@ -102,13 +102,14 @@ pub struct ItemBody {
     pub load_file_id: LoadFileId,
     /// The first line of its record, from 1.
     pub line: u64,
-    /// `awaited`, `delivered` or `failed`.
+    /// `awaited`, `fetching`, `delivered` or `failed`.
     pub state: &'static str,
-    /// Why it failed: `refused` or `hash_mismatch`.
+    /// Why it failed: `refused`, `hash_mismatch`, `reference_refused`, `reference_missing`, `reference_too_large` or
+    /// `reference_failed`; the batch's errors say it in words.
     pub error: Option<&'static str>,
     /// Where it lies in the delivery, as written.
     pub path: String,
-    /// Where it can be fetched.
+    /// Where its file lies, as the load file says; it is fetched from there where the operator allows it.
     pub source: Option<String>,
     /// Its number in the production.
     pub control_number: Option<String>,
@@ -249,7 +250,7 @@ async fn read_load_file(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ItemParams {
-    /// Only in this state: `awaited`, `delivered` or `failed`.
+    /// Only in this state: `awaited`, `fetching`, `delivered` or `failed`.
     state: Option<String>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
@@ -269,7 +270,8 @@ async fn list_items(
     Query(params): Query<ItemParams>,
 ) -> Result<Json<PageBody<ItemBody>>> {
     let wanted = params.state.as_deref().map(|name| {
-        ItemState::parse(name).ok_or_else(|| Error::new(Code::BadRequest, "state must be awaited, delivered or failed"))
+        let message = "state must be awaited, fetching, delivered or failed";
+        ItemState::parse(name).ok_or_else(|| Error::new(Code::BadRequest, message))
     });
     let wanted = wanted.transpose()?;
     let mut tx = state.storage.read(&user.actor).await?;

@@ -5,7 +5,7 @@ use domain::ids::UploadId;
 use serde_json::{Value, json};
 use sha1::Digest as _;
 use storage::{
-    items::{self, ItemDetails, NewItem},
+    items::{self, Expected, ItemDetails, NewItem},
     load_files::LoadFile,
 };
 use testkit::TestStorage;
@@ -56,7 +56,7 @@ impl Papers<'_> {
                 message: refused.then(|| "the record is broken".to_owned()),
                 ..ItemDetails::default()
             },
-            refused: *refused,
+            expected: if *refused { Expected::Nothing } else { Expected::File },
         };
         let all: Vec<NewItem> = (2..).zip(lines).map(item).collect();
         items::announce(&mut tx, &file, &all).await.unwrap();
@@ -123,7 +123,7 @@ async fn a_batch_begins_with_a_load_file(test: TestStorage) {
     let document = papers.upload("", form()).await.expect(201).text("/files/0/document_id");
     let base = papers.path(&format!("/batches/{batch}"));
     let report = papers.get(&base).await.expect(200).json();
-    assert_eq!(report["items"], json!({ "awaited": 1, "delivered": 1, "failed": 0 }));
+    assert_eq!(report["items"], json!({ "awaited": 1, "fetching": 0, "delivered": 1, "failed": 0 }));
     assert_eq!(report["uploads"], json!({ "coming": 0, "complete": 0 }));
     let shown = papers.get(&format!("/api/v1/documents/{document}")).await.expect(200).json();
     assert_eq!(

@@ -84,6 +84,7 @@ fn parse(id: &str) -> Result<JobId> {
 }
 
 fn named(queue: &str) -> Result<Queue> {
-    Queue::parse(queue)
-        .with_context(|| format!("`{queue}` is not a queue: ingest, extract, ocr, index, relate, chat or maintenance"))
+    Queue::parse(queue).with_context(|| {
+        format!("`{queue}` is not a queue: ingest, extract, ocr, index, relate, chat, network or maintenance")
+    })
 }

@@ -116,7 +116,7 @@ async fn a_door_and_workers_share_the_work() {
     let home = server.home.path().to_owned();
     let first =
         Worker::start(&home, &variables, &["--queues", "ingest,extract,index", "--concurrency", "extract=1,ingest=3"]);
-    let second = Worker::start(&home, &variables, &["--queues", "ocr,relate,chat,maintenance"]);
+    let second = Worker::start(&home, &variables, &["--queues", "ocr,relate,chat,network,maintenance"]);
 
     server.sign_up();
     let case = server.ok(&["cases", "--create", "Penrose v. Example"]);

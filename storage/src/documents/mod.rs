@@ -35,7 +35,7 @@ pub use index::{
 pub use life::{Extracted, exclude_unfinished};
 pub use protected::{Opened, protected_container, retry_protected};
 pub use readings::{Reading, reader_id};
-pub use receive::{NewMember, Receipt, key_of, receive, receive_upload};
+pub use receive::{NewMember, Receipt, key_of, receive, receive_fetched, receive_upload};
 pub use related::{NearDuplicate, attachments, of_thread};
 pub use relations::{Fingerprints, Relation};
 pub use reprocess::{Reread, Sent, reprocess};

@@ -16,7 +16,8 @@ use crate::{
     audit::Audit,
     batches::Batch,
     db::{change, query},
-    items, load_files,
+    items::{self, Item},
+    load_files,
     objects::{BlobKind, Stored},
     tx::seal,
 };
@@ -64,17 +65,40 @@ struct Insert<'a> {
 /// before keeps its document. A batch that is not open takes nothing new: [`Error::Conflict`].
 pub async fn receive(tx: &mut Tx, batch: &Batch, files: &[(&str, Details, Stored)]) -> Result<Vec<Receipt>> {
     let open = batch.takes_files(tx).await?;
-    take(tx, batch, files, open).await
+    take(tx, batch, files, open, None).await
 }
 
 /// The same for an upload that was complete before the batch was sealed.
 pub async fn receive_upload(tx: &mut Tx, batch: &Batch, files: &[(&str, Details, Stored)]) -> Result<Vec<Receipt>> {
     let open = batch.takes_files(tx).await? || batch.state == "sealed";
-    take(tx, batch, files, open).await
+    take(tx, batch, files, open, None).await
 }
 
-async fn take(tx: &mut Tx, batch: &Batch, files: &[(&str, Details, Stored)], open: bool) -> Result<Vec<Receipt>> {
-    if load_files::waits(tx, batch).await? {
+/// The same for the file of `item`, fetched from where its load file says. What is known of it does not wait for other load files.
+pub async fn receive_fetched(
+    tx: &mut Tx,
+    batch: &Batch,
+    item: &Item,
+    file: (&str, Details, Stored),
+) -> Result<Receipt> {
+    let open = batch.takes_files(tx).await? || batch.state == "sealed";
+    let stored = file.2;
+    let receipts = take(tx, batch, &[file], open, Some(item)).await?;
+    let [receipt] = receipts[..] else { return Err(Error::Invalid("one file has one receipt")) };
+    if !receipt.fresh {
+        items::deliver(tx, item, receipt.document, &stored).await?;
+    }
+    Ok(receipt)
+}
+
+async fn take(
+    tx: &mut Tx,
+    batch: &Batch,
+    files: &[(&str, Details, Stored)],
+    open: bool,
+    known: Option<&Item>,
+) -> Result<Vec<Receipt>> {
+    if known.is_none() && load_files::waits(tx, batch).await? {
         return Err(Error::Conflict(load_files::STILL_READ));
     }
     let announced = items::any(tx, batch.id).await?;
@@ -84,7 +108,14 @@ async fn take(tx: &mut Tx, batch: &Batch, files: &[(&str, Details, Stored)], ope
         let item_key: [u8; 32] = Sha256::digest(key.as_bytes()).into();
         let id = DocumentId::new();
         let mut details = details.clone();
-        let item = if announced { items::announced(tx, batch, &mut details).await? } else { None };
+        let item = match known {
+            Some(item) => {
+                item.carry(&mut details);
+                Some(item.clone())
+            }
+            None if announced => items::announced(tx, batch, &mut details).await?,
+            None => None,
+        };
         let state = DocumentState::Received;
         let row = Insert { id, item_key, parent: None, family: id, ordinal: 0, state, details: &details, stored };
         if !open || !insert(tx, batch.case_id, batch.database_id, batch.id, &row).await? {

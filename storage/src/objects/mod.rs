@@ -18,7 +18,7 @@ pub use self::{
     error::ObjectError,
     index_files::{Added, IndexFiles},
     read::Reader,
-    s3::{Capabilities, Checksum, S3, Settings as S3Settings},
+    s3::{BucketError, Buckets, Capabilities, Checksum, RemoteObject, S3, Settings as S3Settings},
     write::{BlobWriter, BlockingBlobWriter, Stored},
 };
 

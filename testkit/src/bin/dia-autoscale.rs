@@ -58,7 +58,7 @@ async fn main() -> Result<()> {
         .with("DIA_AUTOSCALE__MAXIMUM", &most.to_string());
     let scanning = tokio::spawn(scan(clamd, Arc::clone(&looked)));
     let server = home.start_as("api").await?;
-    let others = ["work", "--queues", "extract,ocr,index,relate,chat,maintenance"];
+    let others = ["work", "--queues", "extract,ocr,index,relate,chat,network,maintenance"];
     let others = home.command(&others)?.stdout(Stdio::null()).spawn()?;
     let mut fleet = vec![work(&home)?];
 

@@ -29,6 +29,8 @@ const BACKENDS: [&str; 10] = [
     "Limits::redis(",
 ];
 const CHOOSER: &str = "dia/src/compose.rs";
+/// Who may make an HTTP client: the one room for what goes out, and the commands that speak to a dia the person names.
+const CLIENT_MAKERS: [&str; 2] = ["workers/src/outbound/", "dia/src/client/"];
 /// Where the crash harness lists the fail points at which it kills.
 const KILLER: &str = "testkit/src/bin/dia-crash/lives.rs";
 
@@ -81,6 +83,14 @@ fn backends_chosen_elsewhere(files: &[File]) -> Vec<String> {
         }
     }
     bad
+}
+
+/// A client made elsewhere would follow redirects, believe in proxies and connect to anything.
+fn clients_made_elsewhere(files: &[File]) -> Vec<String> {
+    let makes = |text: &str| text.contains("Client::builder(") || text.contains("ClientBuilder::new(");
+    let rust = files.iter().filter(|f| f.is_rust() && !f.is_test() && !f.path.starts_with("testkit/"));
+    let made = rust.filter(|f| makes(&f.text) && !CLIENT_MAKERS.iter().any(|maker| f.path.starts_with(maker)));
+    made.map(|f| format!("{} makes an HTTP client; only {} may", f.path, CLIENT_MAKERS.join(" and "))).collect()
 }
 
 /// The text between the parentheses of every `name!(…)` in `code`.
@@ -200,6 +210,15 @@ fn backends_are_chosen_in_one_place() {
     assert_eq!(backends_chosen_elsewhere(&[File::new("api/src/x.rs", "let db = Db::sqlite(path);")]).len(), 1);
     let chooser = tree::files().into_iter().find(|f| f.path == CHOOSER).unwrap();
     assert!(BACKENDS.iter().all(|backend| chooser.text.contains(backend)), "the check looks for the wrong words");
+}
+
+#[test]
+fn what_goes_out_goes_out_in_one_place() {
+    let files = tree::files();
+    assert_none(&clients_made_elsewhere(&files));
+    assert!(files.iter().any(|f| f.path.starts_with(CLIENT_MAKERS[0]) && f.text.contains("Client::builder(")));
+    let bad = File::new("api/src/x.rs", "let client = reqwest::Client::builder().build();");
+    assert_eq!(clients_made_elsewhere(&[bad]).len(), 1);
 }
 
 #[test]

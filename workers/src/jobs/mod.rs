@@ -5,6 +5,7 @@ mod assemble_upload;
 mod bank;
 mod collect_garbage;
 mod extract_text;
+mod fetch_item;
 mod index_database;
 mod ingest_document;
 mod known_files;
@@ -27,7 +28,7 @@ use std::sync::{
 use domain::{
     ids::{CaseId, DocumentId},
     jobs::{
-        AnswerChat, AssembleUpload, CollectGarbage, ExtractText, IndexDatabase, IngestDocument, PurgeCase,
+        AnswerChat, AssembleUpload, CollectGarbage, ExtractText, FetchItem, IndexDatabase, IngestDocument, PurgeCase,
         ReadLoadFile, RecogniseText, ReindexDatabase, RelateDocuments, ReprocessBatch, RetryProtected, SweepJobs,
     },
     outcome::{Category, DocumentState, Exception},
@@ -54,6 +55,7 @@ pub fn registry(context: Context) -> Registry {
         .on::<ReprocessBatch>(&context)
         .on::<RetryProtected>(&context)
         .on::<ReadLoadFile>(&context)
+        .on::<FetchItem>(&context)
         .on::<AssembleUpload>(&context)
         .on::<PurgeCase>(&context)
         .on::<CollectGarbage>(&context)

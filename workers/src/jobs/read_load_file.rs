@@ -1,4 +1,5 @@
-//! `read_load_file`: note the items that a load file announces, a page a transaction, in bounded memory. Killed and run again it
+//! `read_load_file`: note the items that a load file announces, a page a transaction, in bounded memory, and have fetched what it
+//! names by reference. Killed and run again it
 //! goes on behind the last line it noted; run twice it changes nothing.
 
 use std::ops::ControlFlow;
@@ -7,7 +8,7 @@ use domain::{ids::CaseId, jobs::ReadLoadFile};
 use pipeline::load_file::{self, Described, LoadFileError, Record};
 use storage::{
     Tx, failpoint,
-    items::{self, ItemDetails, NewItem},
+    items::{self, Expected, ItemDetails, ItemError, NewItem},
     load_files::{LoadFile, LoadFileDetails},
     objects::BlobKind,
 };
@@ -15,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     context::Context,
+    references::References,
     runner::{Handler, JobError, Run},
 };
 
@@ -35,9 +37,10 @@ impl Handler<ReadLoadFile> for Context {
         let objects = run.storage.objects.clone();
         let (pages, mut read) = mpsc::channel(AHEAD);
         let (case, blob, most) = (file.case, file.blob, self.config.max_items);
+        let references = self.references.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let mut input = objects.reader(&key, case, blob, BlobKind::Original).map_err(std::io::Error::from)?;
-            in_pages(&mut input, after, most, &pages)
+            in_pages(&mut input, after, most, &pages, &|line, record| new_item(&references, case, line, record))
         });
         while let Some(page) = read.recv().await {
             let mut tx = run.begin().await?;
@@ -102,6 +105,7 @@ fn in_pages(
     after: u64,
     most: u64,
     pages: &mpsc::Sender<Vec<NewItem>>,
+    note: &dyn Fn(u64, Record) -> NewItem,
 ) -> Result<Described, Ended> {
     let (mut page, mut records) = (Vec::with_capacity(PAGE), 0_u64);
     let read = load_file::read(input, &mut |line, record| {
@@ -110,7 +114,7 @@ fn in_pages(
             return ControlFlow::Break(());
         }
         if line > after {
-            page.push(new_item(line, record));
+            page.push(note(line, record));
         }
         if page.len() >= PAGE && pages.blocking_send(std::mem::take(&mut page)).is_err() {
             return ControlFlow::Break(());
@@ -127,26 +131,31 @@ fn in_pages(
     }
 }
 
-fn new_item(line: u64, record: Record) -> NewItem {
-    match record {
-        Record::Item(item) => NewItem {
-            line,
-            details: ItemDetails {
-                path: item.path,
-                source: item.source,
-                control_number: item.control_number,
-                parent: item.parent,
-                custodian: item.custodian,
-                sha256: item.sha256,
-                fields: item.fields,
-                message: None,
-            },
-            refused: false,
-        },
-        Record::Refused(message) => NewItem {
-            line,
-            details: ItemDetails { message: Some(message.to_owned()), ..ItemDetails::default() },
-            refused: true,
-        },
-    }
+fn new_item(references: &References, case: CaseId, line: u64, record: Record) -> NewItem {
+    let item = match record {
+        Record::Item(item) => item,
+        Record::Refused(message) => {
+            let details = ItemDetails { message: Some(message.to_owned()), ..ItemDetails::default() };
+            return NewItem { line, details, expected: Expected::Nothing };
+        }
+    };
+    let (expected, message) = match item.source.as_deref().and_then(|source| references.judge(case, source)) {
+        None => (Expected::File, None),
+        Some(Err(fault)) if fault.error == ItemError::ReferenceRefused => {
+            (Expected::RefusedReference, Some(fault.message.to_owned()))
+        }
+        // What names nothing is told by the job.
+        Some(_) => (Expected::Reference, None),
+    };
+    let details = ItemDetails {
+        path: item.path,
+        source: item.source,
+        control_number: item.control_number,
+        parent: item.parent,
+        custodian: item.custodian,
+        sha256: item.sha256,
+        fields: item.fields,
+        message,
+    };
+    NewItem { line, details, expected }
 }

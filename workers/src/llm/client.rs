@@ -1,16 +1,16 @@
-//! The one outbound client: no redirects, no proxy of the environment, time limits on connecting, on silence and on the
-//! whole, a limit on bytes, and repetition only while nothing was said yet.
+//! Asking the model: limits on time and bytes, and repetition only while nothing was said yet.
 
 use std::time::Duration;
 
 use eventsource_stream::Eventsource as _;
 use futures::{StreamExt as _, TryStreamExt as _};
 use rand::RngExt as _;
-use reqwest::{Client, RequestBuilder, Response, StatusCode, header, redirect::Policy};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{LlmConfig, Prompt};
+use crate::outbound;
 
 /// Bytes on the wire for one byte of text: every few characters come in a JSON object of their own.
 const WIRE_PER_BYTE: usize = 64;
@@ -86,14 +86,8 @@ impl Model {
             return Ok(None);
         }
         config.check().map_err(ModelError::Config)?;
-        let client = Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .connect_timeout(config.connect_timeout())
-            .read_timeout(config.read_timeout())
-            .user_agent(concat!("dia/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|_| ModelError::Config("the client could not be made"))?;
+        let client = outbound::operators(config.connect_timeout(), config.read_timeout())
+            .ok_or(ModelError::Config("the client could not be made"))?;
         Ok(Some(Self { client, config: config.clone() }))
     }
 

@@ -6,10 +6,10 @@ use std::{collections::BTreeSet, time::Duration};
 use domain::{
     access::Action,
     clock::Timestamp,
-    ids::{BlobId, CaseId, DocumentId, LoadFileId, MessageId, UploadId},
+    ids::{BlobId, CaseId, DocumentId, ItemId, LoadFileId, MessageId, UploadId},
     jobs::{
-        AnswerChat, AssembleUpload, CollectGarbage, ExtractText, IndexDatabase, IngestDocument, Job, KINDS, Policy,
-        PurgeCase, Queue, ReadLoadFile, RecogniseText, ReindexDatabase, RelateDocuments, ReprocessBatch,
+        AnswerChat, AssembleUpload, CollectGarbage, ExtractText, FetchItem, IndexDatabase, IngestDocument, Job, KINDS,
+        Policy, PurgeCase, Queue, ReadLoadFile, RecogniseText, ReindexDatabase, RelateDocuments, ReprocessBatch,
         RetryProtected, SweepJobs,
     },
 };
@@ -25,8 +25,9 @@ use storage::{
     objects::BlobKind,
     uploads::UploadKind,
 };
+use tempfile::TempDir;
 use testkit::TestStorage;
-use workers::{Context, WorkersConfig, jobs::registry};
+use workers::{Context, References, ReferencesConfig, WorkersConfig, jobs::registry};
 
 use crate::{
     both, intake,
@@ -64,6 +65,7 @@ struct Subjects {
     answer: MessageId,
     deleted: CaseId,
     load_file: LoadFileId,
+    item: ItemId,
     upload: UploadId,
     /// Everything read before then is to be read again.
     asked_at: Timestamp,
@@ -83,7 +85,8 @@ async fn a_second_delivery_changes_nothing(test: TestStorage) {
     matter.deliver(&[("locked.pdf", sample("locked.pdf")), ("box.zip", sample("zipcrypto.zip"))]).await;
     add(&matter, &["wrong"]).await;
     let config = WorkersConfig { retired_seconds: 0, ..busy(Queue::ALL.to_vec()) };
-    let office = matter.work(Context { config, ..reading_scans() });
+    let (mounted, references) = mount();
+    let office = matter.work(Context { config, references, ..reading_scans() });
     matter.settled().await;
     let documents = matter.documents().await.iter().map(|document| document.id).collect();
     let asked_at = matter.test.storage.clock.now();
@@ -91,7 +94,8 @@ async fn a_second_delivery_changes_nothing(test: TestStorage) {
     let load_file = announce(&matter, b"path\none.txt\n").await;
     matter.settled().await;
     let upload = upload(&matter).await;
-    let subjects = Subjects { documents, answer, deleted, load_file, upload, asked_at };
+    let item = intake::refer(&matter, load_file, mounted.path()).await;
+    let subjects = Subjects { documents, answer, deleted, load_file, item, upload, asked_at };
     matter.settled().await;
     for kind in KINDS {
         // The first may have something to do: reindexing retires a generation, which is garbage then.
@@ -118,14 +122,17 @@ async fn two_deliveries_at_once_have_one_effect(test: TestStorage) {
     let audited = async |action: &str| {
         matter.test.number(&format!("select count(*) from audit_events where action = '{action}'")).await
     };
-    let nobody = MessageId::new();
+    let (mounted, references) = mount();
+    let (nobody, mut read) = (MessageId::new(), LoadFileId::new());
     for kind in KINDS {
         let documents = matter.documents().await.iter().map(|document| document.id).collect();
         // Nothing is old enough to be read again: that would send documents back through the stages before.
         let asked_at = Timestamp(0);
         let (load_file, upload_id) = (LoadFileId::new(), UploadId::new());
         let deleted = matter.case.id;
-        let mut subjects = Subjects { documents, answer: nobody, deleted, load_file, upload: upload_id, asked_at };
+        let item = ItemId::new();
+        let mut subjects =
+            Subjects { documents, answer: nobody, deleted, load_file, item, upload: upload_id, asked_at };
         let (queue, action, times) = match kind {
             IngestDocument::KIND => (Queue::Ingest, "document.ingested", 4),
             ExtractText::KIND => (Queue::Extract, "document.extracted", 3),
@@ -143,12 +150,17 @@ async fn two_deliveries_at_once_have_one_effect(test: TestStorage) {
                 (Queue::Ingest, "document.members_opened", 1)
             }
             ReadLoadFile::KIND => {
-                subjects.load_file = announce(&matter, b"path\nlater.txt\n").await;
+                read = announce(&matter, b"path\nlater.txt\n").await;
+                subjects.load_file = read;
                 (Queue::Ingest, "load_file.read", 1)
+            }
+            FetchItem::KIND => {
+                subjects.item = intake::refer(&matter, read, mounted.path()).await;
+                (Queue::Network, "item.fetched", 1)
             }
             AssembleUpload::KIND => {
                 subjects.upload = upload(&matter).await;
-                (Queue::Ingest, "document.received", 3)
+                (Queue::Ingest, "document.received", 4)
             }
             AnswerChat::KIND => {
                 subjects.answer = ask(&matter).await;
@@ -161,18 +173,19 @@ async fn two_deliveries_at_once_have_one_effect(test: TestStorage) {
             CollectGarbage::KIND => {
                 litter(&matter).await;
                 matter.test.advance(LONG);
-                (Queue::Maintenance, "document.ingested", 11)
+                (Queue::Maintenance, "document.ingested", 12)
             }
             SweepJobs::KIND => {
                 strand(&matter).await;
-                (Queue::Maintenance, "document.ingested", 11)
+                (Queue::Maintenance, "document.ingested", 12)
             }
             other => panic!("no case for {other}"),
         };
         deliver_again(&matter, kind, &subjects).await;
         let twice = format!("select count(*) from jobs where kind = '{kind}' and state = 'ready'");
         assert!(matter.test.number(&twice).await >= 1, "{kind}");
-        let office = matter.work(Context { config: busy(vec![queue]), ..reading_scans() });
+        let context = Context { config: busy(vec![queue]), references: references.clone(), ..reading_scans() };
+        let office = matter.work(context);
         let open =
             format!("select count(*) from jobs where queue = '{}' and state in ('ready', 'running')", queue.name());
         ended(&matter, kind, &open).await;
@@ -186,7 +199,7 @@ async fn two_deliveries_at_once_have_one_effect(test: TestStorage) {
     let office = matter.work(reading_scans());
     ended(&matter, "the rest", "select count(*) from jobs where state in ('ready', 'running')").await;
     office.close().await;
-    assert_eq!(audited("document.ingested").await, 12, "what was swept up");
+    assert_eq!(audited("document.ingested").await, 13, "what was swept up");
     assert_eq!(matter.found("quintembre OR alpha OR lost").await.len(), 3);
     assert_eq!(matter.test.number("select count(*) from jobs where state = 'dead'").await, 0);
 }
@@ -228,6 +241,7 @@ async fn deliver_again(matter: &Matter, kind: &str, subjects: &Subjects) {
         }
         RetryProtected::KIND => enqueue(storage, &[Again(RetryProtected { case })]).await,
         ReadLoadFile::KIND => enqueue(storage, &[Again(ReadLoadFile { case, load_file: subjects.load_file })]).await,
+        FetchItem::KIND => enqueue(storage, &[Again(FetchItem { case, item: subjects.item })]).await,
         AssembleUpload::KIND => enqueue(storage, &[Again(AssembleUpload { case, upload: subjects.upload })]).await,
         AnswerChat::KIND => enqueue(storage, &[Again(AnswerChat { case, message: subjects.answer })]).await,
         PurgeCase::KIND => enqueue(storage, &[Again(PurgeCase { case: subjects.deleted })]).await,
@@ -289,7 +303,25 @@ impl Picture {
 
 /// Workers of these queues with room for several jobs at once.
 fn busy(queues: Vec<Queue>) -> WorkersConfig {
-    WorkersConfig { queues, ingest: 8, extract: 4, ocr: 4, index: 2, chat: 4, maintenance: 4, ..context().config }
+    WorkersConfig {
+        queues,
+        ingest: 8,
+        extract: 4,
+        ocr: 4,
+        index: 2,
+        chat: 4,
+        network: 4,
+        maintenance: 4,
+        ..context().config
+    }
+}
+
+/// A folder that references may name.
+fn mount() -> (TempDir, References) {
+    let folder = TempDir::new().unwrap();
+    let folders = vec![folder.path().to_str().unwrap().to_owned()];
+    let references = References::new(&ReferencesConfig { folders, ..ReferencesConfig::default() }).unwrap();
+    (folder, references)
 }
 
 /// A file, a copy of it, a message with an attachment, and a scan: four documents to read.

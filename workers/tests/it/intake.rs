@@ -1,10 +1,10 @@
 //! Load files and uploads in pieces, from their first byte to documents.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use domain::{
     access::Action,
-    ids::{BlobId, LoadFileId, UploadId},
+    ids::{BlobId, ItemId, LoadFileId, UploadId},
     outcome::DocumentState,
     page::PageQuery,
 };
@@ -12,7 +12,7 @@ use storage::{
     Error,
     batches::Batch,
     databases::Database,
-    items::{self, Item, ItemCounts, ItemDetails, ItemError, ItemState, NewItem},
+    items::{self, Expected, Item, ItemCounts, ItemDetails, ItemError, ItemState, NewItem},
     load_files::LoadFile,
     objects::{BlobKind, Stored},
     uploads::{self, Upload, UploadDetails, UploadKind},
@@ -58,17 +58,30 @@ pub(crate) async fn announce(matter: &Matter, bytes: &[u8]) -> LoadFileId {
     file.id
 }
 
+/// Announces a file in `folder` by reference, in a load file that was read already.
+pub(crate) async fn refer(matter: &Matter, file: LoadFileId, folder: &Path) -> ItemId {
+    std::fs::write(folder.join("referred.txt"), "referred to").unwrap();
+    let file = load_file(matter, file).await;
+    let source = Some(format!("file://{}/referred.txt", folder.display()));
+    let details = ItemDetails { path: "referred.txt".into(), source, ..ItemDetails::default() };
+    let item = NewItem { line: 1_000, details, expected: Expected::Reference };
+    let mut tx = matter.test.storage.begin(&matter.actor).await.unwrap();
+    items::announce(&mut tx, &file, &[item]).await.unwrap();
+    tx.commit().await.unwrap();
+    listed(matter).await.into_iter().find(|item| item.line == 1_000).unwrap().id
+}
+
 async fn load_file(matter: &Matter, id: LoadFileId) -> LoadFile {
     let mut tx = matter.test.storage.read(&matter.actor).await.unwrap();
     LoadFile::find(&mut tx, &matter.batch, id).await.unwrap()
 }
 
-async fn listed(matter: &Matter) -> Vec<Item> {
+pub(crate) async fn listed(matter: &Matter) -> Vec<Item> {
     let mut tx = matter.test.storage.read(&matter.actor).await.unwrap();
     items::list(&mut tx, &matter.batch, None, &PageQuery::default()).await.unwrap().items
 }
 
-async fn seal(matter: &Matter) -> Batch {
+pub(crate) async fn seal(matter: &Matter) -> Batch {
     let mut tx = matter.test.storage.begin(&matter.actor).await.unwrap();
     let database = Database::find(&mut tx, matter.database.id, Action::Upload).await.unwrap();
     Batch::find(&mut tx, &database, matter.batch.id).await.unwrap().seal(&mut tx).await.unwrap();
@@ -137,7 +150,7 @@ async fn files_carry_what_their_load_file_says(test: TestStorage) {
     assert_eq!(problems(&batch).await, ["hash_mismatch", "missing", "refused"]);
     let mut tx = matter.test.storage.read(&matter.actor).await.unwrap();
     let counts = items::counts(&mut tx, &batch).await.unwrap();
-    assert_eq!(counts, ItemCounts { awaited: 1, delivered: 1, failed: 2 });
+    assert_eq!(counts, ItemCounts { awaited: 1, fetching: 0, delivered: 1, failed: 2 });
     office.close().await;
 }
 
@@ -150,7 +163,7 @@ async fn a_load_file_read_in_part_is_read_on(test: TestStorage) {
         .map(|n| NewItem {
             line: n + 1,
             details: ItemDetails { path: format!("f{n}.txt"), ..ItemDetails::default() },
-            refused: false,
+            expected: Expected::File,
         })
         .collect();
     let waiting = load_file(&matter, file).await;

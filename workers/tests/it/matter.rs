@@ -166,7 +166,8 @@ pub(crate) fn context_with(settings: Settings) -> Context {
         ..WorkersConfig::default()
     };
     let reader = Reader::new(settings, program, Vec::new());
-    Context { reader, config, known_files: None, llm: workers::LlmConfig::default(), cache: BlockCache::new(8 << 20) }
+    let (llm, references) = (workers::LlmConfig::default(), workers::References::default());
+    Context { reader, config, known_files: None, llm, references, cache: BlockCache::new(8 << 20) }
 }
 
 /// A file of the pipeline's tests.

@@ -12,6 +12,7 @@
 
 mod cache;
 mod failure;
+mod foreign;
 mod probe;
 mod settings;
 mod source;
@@ -32,6 +33,7 @@ use self::{
     wire::Wire,
 };
 pub use self::{
+    foreign::{BucketError, Buckets, RemoteObject},
     probe::{Capabilities, Checksum},
     settings::Settings,
 };

@@ -128,7 +128,7 @@ impl fmt::Debug for Wire {
 }
 
 /// The SDK's client. It repeats nothing and adds no checksums: both are done here, over whole transfers.
-async fn client(settings: &Settings) -> Client {
+pub(super) async fn client(settings: &Settings) -> Client {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().connect_timeout(settings.connect_timeout()).build());

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -37,8 +37,9 @@ pub(crate) struct Deliveries {
 }
 
 impl Deliveries {
-    /// The files of `sample` and made-up ones beside them, `documents` in all, one to three to a delivery.
-    pub(crate) fn collect(sample: &Path, seed: u64, documents: usize) -> Result<Self> {
+    /// The files of `sample` and made-up ones beside them, `documents` in all, one to three to a delivery; some lie in `folder`, from
+    /// where the server fetches them.
+    pub(crate) fn collect(sample: &Path, seed: u64, documents: usize, folder: Option<PathBuf>) -> Result<Self> {
         let mut items = Vec::new();
         read(sample, sample, &mut items)?;
         let made_up = u64::try_from(documents.saturating_sub(items.len())).unwrap_or(0);
@@ -56,7 +57,7 @@ impl Deliveries {
             received: Mutex::default(),
             wrong: Mutex::default(),
             refusal: Mutex::default(),
-            places: Places::default(),
+            places: folder.map_or_else(Places::default, Places::sharing),
         })
     }
 

@@ -64,7 +64,7 @@ pub(crate) fn enter() -> Result<ExitCode> {
 }
 
 async fn fill_and_free(options: &Options, disk: &Path) -> Result<Report> {
-    let deliveries = Deliveries::collect(&options.sample, options.seed, options.documents)?;
+    let deliveries = Deliveries::collect(&options.sample, options.seed, options.documents, None)?;
     let mut home = lives::home(disk)?;
     home.log = disk.with_extension("log");
     let server = home.start().await?;

@@ -15,11 +15,12 @@ use crate::{
 
 /// Where the process can be made to die, in the order of a document's life, then a question's, an index's and a case's. The
 /// house checks that no fail point is left out.
-pub(crate) const FAIL_POINTS: [&str; 27] = [
+pub(crate) const FAIL_POINTS: [&str; 28] = [
     "tx.before_commit",
     "tx.after_commit",
     "load_file.after_page",
     "upload.after_store",
+    "fetch.after_store",
     "ingest.after_identify",
     "ingest.after_store",
     "extract.after_read",
@@ -46,6 +47,8 @@ pub(crate) const FAIL_POINTS: [&str; 27] = [
 ];
 /// How long a life waits for its fail point.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// The folder beside the data directory that load files refer to.
+const MOUNTED: &str = "mounted";
 /// How often the disk is searched for plaintext, in lives.
 const SEARCH_EVERY: u64 = 10;
 
@@ -91,6 +94,8 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
 pub(crate) fn home(directory: &std::path::Path) -> Result<Home> {
     let home = Home::new(directory)?.with("DIA_WORKERS__INDEX_LINGER_MILLISECONDS", "200");
     let home = home.with("DIA_WORKERS__RELATE_LINGER_MILLISECONDS", "200");
+    let folders = format!("[\"{}\"]", directory.join(MOUNTED).display());
+    let home = home.with("DIA_REFERENCES__FOLDERS", &folders);
     let home = home.with("DIA_WORKERS__COLLECT_SECONDS", "1").with("DIA_WORKERS__RETIRED_SECONDS", "2");
     Ok(home.with("DIA_WORKERS__ORPHAN_SECONDS", "30"))
 }
@@ -99,7 +104,8 @@ impl Run {
     /// Opens the matter on a first server of this kind, and kills that.
     pub(crate) async fn begin(options: &Options, home: Home, place: Place, kind: &str) -> Result<Self> {
         let server = home.start_as(kind).await?;
-        let (matter, secrets) = Matter::open(options, &server.address, server.setup_code.as_deref()).await?;
+        let folder = home.data.with_file_name(MOUNTED);
+        let (matter, secrets) = Matter::open(options, folder, &server.address, server.setup_code.as_deref()).await?;
         server.kill().await?;
         secrets.prove(&home.temporary)?;
         let documents = matter.deliveries.all.iter().map(|delivery| delivery.items.len()).sum();

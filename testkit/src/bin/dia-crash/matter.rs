@@ -1,6 +1,8 @@
 //! Everything that is done to the server while it lives: documents are delivered, questions asked, an index rebuilt, cases
 //! opened and deleted, and a stranger knocks. All of it remembers what the server said, through every death.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use testkit::{Client, delivery::Dice, plaintext::Secrets};
@@ -44,8 +46,13 @@ pub(crate) struct Matter {
 
 impl Matter {
     /// Signs up, opens the case, invites the stranger. Also returns everything that must never stand in the clear.
-    pub(crate) async fn open(options: &Options, address: &str, code: Option<&str>) -> Result<(Self, Secrets)> {
-        let deliveries = Deliveries::collect(&options.sample, options.seed, options.documents)?;
+    pub(crate) async fn open(
+        options: &Options,
+        folder: PathBuf,
+        address: &str,
+        code: Option<&str>,
+    ) -> Result<(Self, Secrets)> {
+        let deliveries = Deliveries::collect(&options.sample, options.seed, options.documents, Some(folder))?;
         let mut secrets = deliveries.secrets();
         let questions = Questions::prepare(options.seed, options.kills + 1, &mut secrets);
         let doomed = Doomed::new(options.seed);

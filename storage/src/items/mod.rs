@@ -1,11 +1,16 @@
 //! Items: the files that the load files of a batch announce. An item waits until its file comes, which is known by its path;
-//! then the document carries what the load file says of it. What never came, or came otherwise than announced, is listed.
+//! then the document carries what the load file says of it. One that says where its file lies is fetched from there. What never came,
+//! or came otherwise than announced, is listed.
+
+mod fetch;
+mod problems;
 
 use std::collections::BTreeMap;
 
 use domain::{
     clock::Timestamp,
-    ids::{BatchId, DocumentId, ItemId, LoadFileId},
+    ids::{BatchId, CaseId, DocumentId, ItemId, LoadFileId},
+    jobs::FetchItem,
     outcome::Category,
     page::{Page, PageQuery},
 };
@@ -17,12 +22,15 @@ use crate::{
     audit::Audit,
     batches::Batch,
     db::{change, query},
-    documents::{self, Details},
+    documents::Details,
     load_files::LoadFile,
     objects::Stored,
     tx::{seal, unseal},
     vault::{CaseKey, Place},
 };
+
+pub(crate) use fetch::forget;
+pub use problems::{Problem, problems};
 
 /// Folders before a delivered path that the load file may not speak of.
 const MOST_FOLDERS: usize = 16;
@@ -32,6 +40,8 @@ const MOST_FOLDERS: usize = 16;
 pub enum ItemState {
     /// Its file has not come.
     Awaited,
+    /// Its file is fetched from where the load file says.
+    Fetching,
     /// Its file came and is a document.
     Delivered,
     /// It cannot be used, or its file came otherwise than announced.
@@ -40,12 +50,13 @@ pub enum ItemState {
 
 impl ItemState {
     /// All states.
-    pub const ALL: [Self; 3] = [Self::Awaited, Self::Delivered, Self::Failed];
+    pub const ALL: [Self; 4] = [Self::Awaited, Self::Fetching, Self::Delivered, Self::Failed];
 
     /// The name in rows and answers.
     pub fn name(self) -> &'static str {
         match self {
             Self::Awaited => "awaited",
+            Self::Fetching => "fetching",
             Self::Delivered => "delivered",
             Self::Failed => "failed",
         }
@@ -65,6 +76,14 @@ pub enum ItemError {
     Refused,
     /// The file that came does not have the announced SHA-256.
     HashMismatch,
+    /// Its reference may not be followed, or the place it names does not hand the file out.
+    ReferenceRefused,
+    /// There is no file where its reference says.
+    ReferenceMissing,
+    /// The file at its reference is larger than allowed.
+    ReferenceTooLarge,
+    /// The file at its reference could not be fetched, however often it was tried.
+    ReferenceFailed,
     /// The batch takes no more files, and the item's never came.
     Missing,
     /// The document, or one unpacked from it, ended as an exception of this category.
@@ -72,18 +91,33 @@ pub enum ItemError {
 }
 
 impl ItemError {
-    /// `refused`, `hash_mismatch`, `missing`, or the category of the document's exception.
+    /// What the rows of items may hold; the others follow from elsewhere.
+    const STORED: [Self; 6] = [
+        Self::Refused,
+        Self::HashMismatch,
+        Self::ReferenceRefused,
+        Self::ReferenceMissing,
+        Self::ReferenceTooLarge,
+        Self::ReferenceFailed,
+    ];
+
+    /// `refused`, `hash_mismatch`, `reference_refused`, `reference_missing`, `reference_too_large`, `reference_failed`, `missing`,
+    /// or the category of the document's exception.
     pub fn name(self) -> &'static str {
         match self {
             Self::Refused => "refused",
             Self::HashMismatch => "hash_mismatch",
+            Self::ReferenceRefused => "reference_refused",
+            Self::ReferenceMissing => "reference_missing",
+            Self::ReferenceTooLarge => "reference_too_large",
+            Self::ReferenceFailed => "reference_failed",
             Self::Missing => "missing",
             Self::Exception(category) => category.name(),
         }
     }
 
     fn parse(name: &str) -> Option<Self> {
-        [Self::Refused, Self::HashMismatch].into_iter().find(|error| error.name() == name)
+        Self::STORED.into_iter().find(|error| error.name() == name)
     }
 }
 
@@ -92,6 +126,8 @@ impl ItemError {
 pub struct Item {
     /// Its id.
     pub id: ItemId,
+    /// Its delivery.
+    pub batch: BatchId,
     /// The load file that announces it.
     pub load_file: LoadFileId,
     /// The first line of its record there, from 1.
@@ -149,6 +185,8 @@ pub struct Listed {
 pub struct ItemCounts {
     /// Not come yet; in a batch that takes no more files: missing.
     pub awaited: u64,
+    /// Being fetched from where the load file says.
+    pub fetching: u64,
     /// Came.
     pub delivered: u64,
     /// Cannot be used, or came otherwise than announced.
@@ -158,6 +196,7 @@ pub struct ItemCounts {
 #[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,
+    batch_id: Uuid,
     load_file_id: Uuid,
     line: i64,
     state: String,
@@ -171,7 +210,7 @@ struct Row {
 macro_rules! select {
     ($tail:literal) => {
         concat!(
-            "select id, load_file_id, line, state, error, document_id, sealed_details, updated_at from items ",
+            "select id, batch_id, load_file_id, line, state, error, document_id, sealed_details, updated_at from items ",
             $tail
         )
     };
@@ -186,6 +225,7 @@ impl Row {
         let id = ItemId(self.id);
         Ok(Item {
             id,
+            batch: BatchId(self.batch_id),
             load_file: LoadFileId(self.load_file_id),
             line: u64::try_from(self.line).unwrap_or(0),
             state: ItemState::parse(&self.state).ok_or(crate::Error::Invalid("unknown item state in a row"))?,
@@ -204,11 +244,35 @@ pub struct NewItem {
     pub line: u64,
     /// What it says.
     pub details: ItemDetails,
-    /// True when it cannot be used; `details.message` says why.
-    pub refused: bool,
+    /// What is expected of it.
+    pub expected: Expected,
 }
 
-/// Notes what a load file announces. Records noted by an earlier run stay as they are.
+/// What is expected of a record of a load file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// That its file comes.
+    File,
+    /// That its file can be fetched from its source: a job does it.
+    Reference,
+    /// Nothing but that its file comes after all: its source may not be followed; `details.message` says why.
+    RefusedReference,
+    /// Nothing: it cannot be used; `details.message` says why.
+    Nothing,
+}
+
+impl Expected {
+    fn state(self) -> (ItemState, Option<ItemError>) {
+        match self {
+            Self::File => (ItemState::Awaited, None),
+            Self::Reference => (ItemState::Fetching, None),
+            Self::RefusedReference => (ItemState::Failed, Some(ItemError::ReferenceRefused)),
+            Self::Nothing => (ItemState::Failed, Some(ItemError::Refused)),
+        }
+    }
+}
+
+/// Notes what a load file announces, and has fetched what can be. Records noted by an earlier run stay as they are.
 pub async fn announce(tx: &mut Tx, file: &LoadFile, records: &[NewItem]) -> Result<()> {
     let key = tx.case_key(file.case).await?;
     let now = tx.now();
@@ -216,20 +280,20 @@ pub async fn announce(tx: &mut Tx, file: &LoadFile, records: &[NewItem]) -> Resu
     for record in records {
         let id = ItemId::new();
         let sealed = seal(&key, &place(id), &record.details)?;
-        let path_key = (!record.refused).then(|| path_key(&key, &known_path(&record.details.path)));
-        let (state, error) = if record.refused {
-            (ItemState::Failed, Some(ItemError::Refused.name()))
-        } else {
-            (ItemState::Awaited, None)
-        };
+        let is_refused = record.expected == Expected::Nothing;
+        let path_key = (!is_refused).then(|| path_key(&key, &known_path(&record.details.path)));
+        let (state, error) = record.expected.state();
         let inserted = change!(tx, c => sqlx::query(
             "insert into items (id, case_id, database_id, batch_id, load_file_id, line, path_key, state, error, sealed_details, created_at,
              updated_at) values ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$11) on conflict do nothing")
             .bind(id.uuid()).bind(file.case.uuid()).bind(file.database.uuid()).bind(file.batch.uuid()).bind(file.id.uuid())
             .bind(i64::try_from(record.line).unwrap_or(i64::MAX)).bind(path_key.map(|key| key.to_vec())).bind(state.name())
-            .bind(error).bind(sealed).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
+            .bind(error.map(ItemError::name)).bind(sealed).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
         fresh += inserted;
-        refused += if record.refused { inserted } else { 0 };
+        refused += if is_refused { inserted } else { 0 };
+        if inserted == 1 && record.expected == Expected::Reference {
+            tx.enqueue(&FetchItem { case: file.case, item: id }).await?;
+        }
     }
     change!(tx, c => sqlx::query("update load_files set items = items + $2, refused = refused + $3, updated_at = $4 where id = $1")
         .bind(file.id.uuid()).bind(i64::try_from(fresh).unwrap_or(0)).bind(i64::try_from(refused).unwrap_or(0)).bind(now.0)
@@ -281,6 +345,7 @@ pub async fn counts(tx: &mut Tx, batch: &Batch) -> Result<ItemCounts> {
         let count = u64::try_from(count).unwrap_or(0);
         match ItemState::parse(&state) {
             Some(ItemState::Awaited) => counts.awaited = count,
+            Some(ItemState::Fetching) => counts.fetching = count,
             Some(ItemState::Delivered) => counts.delivered = count,
             Some(ItemState::Failed) => counts.failed = count,
             None => {}
@@ -308,13 +373,7 @@ pub(crate) async fn announced(tx: &mut Tx, batch: &Batch, details: &mut Details)
             .bind(batch.id.uuid()).bind(&path_key[..]).fetch_optional(c).await)?;
         if let Some(row) = row {
             let item = row.open(&key)?;
-            details.custodian = item.details.custodian.clone().or(details.custodian.take());
-            details.listed = Some(Listed {
-                item: item.id,
-                control_number: item.details.control_number.clone(),
-                parent: item.details.parent.clone(),
-                fields: item.details.fields.clone(),
-            });
+            item.carry(details);
             return Ok(Some(item));
         }
         let Some((_, inner)) = rest.split_once('/') else { return Ok(None) };
@@ -337,6 +396,27 @@ pub(crate) async fn deliver(tx: &mut Tx, item: &Item, document: DocumentId, stor
     Ok(())
 }
 
+impl Item {
+    /// Loads an item for a job of its case.
+    pub async fn load(tx: &mut Tx, case: CaseId, id: ItemId) -> Result<Self> {
+        let row: Option<Row> = query!(tx, c => sqlx::query_as(select!("where id = $1 and case_id = $2"))
+            .bind(id.uuid()).bind(case.uuid()).fetch_optional(c).await)?;
+        let key = tx.case_key(case).await?;
+        row.ok_or(crate::Error::NotFound)?.open(&key)
+    }
+
+    /// Lets its document carry what the load file says.
+    pub(crate) fn carry(&self, details: &mut Details) {
+        details.custodian = self.details.custodian.clone().or(details.custodian.take());
+        details.listed = Some(Listed {
+            item: self.id,
+            control_number: self.details.control_number.clone(),
+            parent: self.details.parent.clone(),
+            fields: self.details.fields.clone(),
+        });
+    }
+}
+
 fn path_key(key: &CaseKey, known: &str) -> [u8; 32] {
     key.lookup("item path", known.as_bytes())
 }
@@ -350,79 +430,6 @@ fn known_path(path: &str) -> String {
 
 fn is_drive(name: &str) -> bool {
     matches!(name.as_bytes(), [letter, b':'] if letter.is_ascii_alphabetic())
-}
-
-/// One line of the list of what went wrong with a batch.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Problem {
-    /// The place in the list.
-    pub id: Uuid,
-    /// What is wrong.
-    pub error: ItemError,
-    /// In words.
-    pub message: String,
-    /// Path as announced, or as delivered.
-    pub path: String,
-    /// The item, when a load file announces it.
-    pub item: Option<ItemId>,
-    /// The line of its record.
-    pub line: Option<u64>,
-    /// Its number in the production.
-    pub control_number: Option<String>,
-    /// The document, when there is one.
-    pub document: Option<DocumentId>,
-    /// What else the load file says.
-    pub fields: BTreeMap<String, String>,
-}
-
-/// What went wrong with a batch: records that cannot be used, files that came otherwise than announced or not at all, and
-/// documents that ended as exceptions, whether announced, delivered without, or unpacked.
-pub async fn problems(tx: &mut Tx, batch: &Batch, page: &PageQuery) -> Result<Page<Problem>> {
-    let limit = page.limit()?;
-    let after: Uuid = page.key()?.unwrap_or(Uuid::nil());
-    let most = i64::from(limit) + 1;
-    let mut problems: Vec<Problem> = troubled(tx, batch, after, most).await?.into_iter().map(of_item).collect();
-    problems.extend(documents::exceptions_of(tx, batch, after, most).await?.into_iter().filter_map(of_document));
-    problems.sort_unstable_by_key(|problem| problem.id);
-    problems.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-    Ok(Page::of(problems, limit, |problem| problem.id))
-}
-
-fn of_item(item: Item) -> Problem {
-    let error = item.error.unwrap_or(ItemError::Refused);
-    let message = item.details.message.unwrap_or_else(|| match error {
-        ItemError::HashMismatch => {
-            "the file that came does not have the announced SHA-256; deliver it again".to_owned()
-        }
-        _ => "the batch was sealed before the file came; deliver it in another batch".to_owned(),
-    });
-    Problem {
-        id: item.id.uuid(),
-        error,
-        message,
-        path: item.details.path,
-        item: Some(item.id),
-        line: Some(item.line),
-        control_number: item.details.control_number,
-        document: item.document,
-        fields: item.details.fields,
-    }
-}
-
-fn of_document(document: documents::Document) -> Option<Problem> {
-    let exception = document.details.exception?;
-    let listed = document.details.listed;
-    Some(Problem {
-        id: document.id.uuid(),
-        error: ItemError::Exception(exception.category),
-        message: exception.detail,
-        path: document.details.path,
-        item: listed.as_ref().map(|listed| listed.item),
-        line: None,
-        control_number: listed.as_ref().and_then(|listed| listed.control_number.clone()),
-        document: Some(document.id),
-        fields: listed.map(|listed| listed.fields).unwrap_or_default(),
-    })
 }
 
 #[cfg(test)]

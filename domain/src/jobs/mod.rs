@@ -1,58 +1,18 @@
 //! The wire contract of the queue: every kind of job, its payload and its policy. Payloads carry ids, never text, and
 //! tolerate unknown fields so that a fleet one version older keeps working.
 
+mod queue;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     clock::Timestamp,
-    ids::{BatchId, CaseId, DatabaseId, DocumentId, LoadFileId, MessageId, UploadId},
+    ids::{BatchId, CaseId, DatabaseId, DocumentId, ItemId, LoadFileId, MessageId, UploadId},
 };
 
-/// A named stream of work with its own workers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Queue {
-    /// Identify, unpack, deduplicate.
-    Ingest,
-    /// Extract text that documents carry.
-    Extract,
-    /// Recognise the text of scans, which takes a thousand times longer and must not hold up the rest.
-    Ocr,
-    /// Write and publish indexes.
-    Index,
-    /// Find what documents of a case have to do with each other.
-    Relate,
-    /// Answer questions.
-    Chat,
-    /// Housekeeping.
-    Maintenance,
-}
-
-impl Queue {
-    /// All queues.
-    pub const ALL: [Self; 7] =
-        [Self::Ingest, Self::Extract, Self::Ocr, Self::Index, Self::Relate, Self::Chat, Self::Maintenance];
-
-    /// The name in rows, metrics and flags.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ingest => "ingest",
-            Self::Extract => "extract",
-            Self::Ocr => "ocr",
-            Self::Index => "index",
-            Self::Relate => "relate",
-            Self::Chat => "chat",
-            Self::Maintenance => "maintenance",
-        }
-    }
-
-    /// The queue of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|q| q.name() == name)
-    }
-}
+pub use queue::Queue;
 
 /// How a kind of job is run and retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -321,6 +281,36 @@ impl Job for ReadLoadFile {
     }
 }
 
+/// Fetch the file of an announced item from where its load file says, and receive it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchItem {
+    /// The case.
+    pub case: CaseId,
+    /// The item.
+    pub item: ItemId,
+}
+
+impl Job for FetchItem {
+    const KIND: &'static str = "fetch_item";
+    const QUEUE: Queue = Queue::Network;
+    // A host that is down for an hour is not down for good.
+    const POLICY: Policy = Policy {
+        max_attempts: 10,
+        backoff: Duration::from_secs(5),
+        backoff_cap: Duration::from_mins(30),
+        timeout: Duration::from_hours(12),
+        ..Policy::DEFAULT
+    };
+
+    fn case(&self) -> Option<CaseId> {
+        Some(self.case)
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("{}:{}", Self::KIND, self.item))
+    }
+}
+
 /// Put the parts of an upload that is complete together into one file, and receive it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AssembleUpload {
@@ -424,7 +414,7 @@ impl Job for SweepJobs {
 }
 
 /// Every kind, for tests that enumerate them.
-pub const KINDS: [&str; 14] = [
+pub const KINDS: [&str; 15] = [
     IngestDocument::KIND,
     ExtractText::KIND,
     RecogniseText::KIND,
@@ -434,6 +424,7 @@ pub const KINDS: [&str; 14] = [
     ReprocessBatch::KIND,
     RetryProtected::KIND,
     ReadLoadFile::KIND,
+    FetchItem::KIND,
     AssembleUpload::KIND,
     AnswerChat::KIND,
     PurgeCase::KIND,
