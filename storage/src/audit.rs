@@ -4,8 +4,8 @@
 use domain::{
     clock::Timestamp,
     ids::{
-        ApiKeyId, AuditId, BatchId, CaseId, ConversationId, DatabaseId, DocumentId, ItemId, JobId, LoadFileId, MessageId,
-        PasswordId, SessionId, UploadId, UserId,
+        ApiKeyId, AuditId, BatchId, CaseId, ConversationId, DatabaseId, DocumentId, ItemId, JobId, LoadFileId,
+        MessageId, PasswordId, SessionId, UploadId, UserId,
     },
     jobs::Queue,
     outcome::Category,

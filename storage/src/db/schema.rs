@@ -17,10 +17,14 @@ const PRIVILEGES: [(&str, &[&str]); 5] = [
     ("select", &["_sqlx_migrations"]),
     ("select, insert", &["audit_events", "readers", "system"]),
     ("select, insert, update", &["cases", "queues", "schedules", "users"]),
-    ("select, insert, delete", &["blobs", "case_keys", "contents", "context_items", "readings", "threads", "versions"]),
+    (
+        "select, insert, delete",
+        &["api_key_cases", "blobs", "case_keys", "contents", "context_items", "readings", "threads", "versions"],
+    ),
     (
         "select, insert, update, delete",
         &[
+            "api_keys",
             "batches",
             "case_members",
             "conversations",
