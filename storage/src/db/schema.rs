@@ -15,18 +15,16 @@ use crate::{Error, Result};
 /// The audit trail can only grow.
 const PRIVILEGES: [(&str, &[&str]); 5] = [
     ("select", &["_sqlx_migrations"]),
-    ("select, insert", &["audit_events", "readers", "system"]),
-    ("select, insert, update", &["cases", "queues", "schedules", "users"]),
-    (
-        "select, insert, delete",
-        &["api_key_cases", "blobs", "case_keys", "contents", "context_items", "readings", "threads", "versions"],
-    ),
+    ("select, insert", &["audit_events", "readers"]),
+    ("select, insert, update", &["cases", "queues", "schedules", "system", "users"]),
+    ("select, insert, delete", &["api_key_cases", "blobs", "case_keys", "context_items", "readings", "versions"]),
     (
         "select, insert, update, delete",
         &[
             "api_keys",
             "batches",
             "case_members",
+            "contents",
             "conversations",
             "databases",
             "documents",
@@ -42,6 +40,7 @@ const PRIVILEGES: [(&str, &[&str]); 5] = [
             "sessions",
             "sign_in_attempts",
             "signup_codes",
+            "threads",
             "upload_parts",
             "uploads",
             "workers",

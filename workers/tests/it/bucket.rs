@@ -3,12 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use domain::outcome::DocumentState;
-use storage::{
-    Storage,
-    objects::{Objects, S3Settings},
-};
-use testkit::{Proxy, TestStorage, s3};
+use storage::{Storage, objects::Objects};
+use testkit::TestStorage;
 
 use crate::{
     both,
@@ -16,7 +12,7 @@ use crate::{
     until,
 };
 
-both!(any_machine_serves_what_another_has_indexed, a_bucket_that_is_away_is_waited_for);
+both!(any_machine_serves_what_another_has_indexed);
 
 fn requests(storage: &Storage) -> u64 {
     match &storage.objects {
@@ -55,33 +51,5 @@ async fn any_machine_serves_what_another_has_indexed(test: TestStorage) {
     assert!(began.elapsed() < Duration::from_mins(1), "it took {:?}", began.elapsed());
     assert_eq!(matter.found_from(&elsewhere, "lease").await.len(), 40);
     matter.settled().await;
-    office.close().await;
-}
-
-/// More failures than a job has attempts, and none of them costs one.
-async fn a_bucket_that_is_away_is_waited_for(mut test: TestStorage) {
-    let proxy = Proxy::before(s3::ADDRESS).await.unwrap();
-    let endpoint = format!("http://{}", proxy.address);
-    let settings = S3Settings { endpoint, retries: 0, total_timeout_seconds: 1, ..s3::settings() };
-    let cache = test.directory().join("cache");
-    test.storage.objects = Objects::s3(&settings, &cache).await.unwrap();
-    let matter = Matter::open(test.with_manual_clock()).await;
-    matter.deliver(&[("letter.txt", letter(1))]).await;
-    proxy.cut();
-    let office = matter.work(context());
-    let failed = "select count(*) from jobs where kind = 'ingest_document' and state = 'ready' and error is not null";
-    for _ in 0..5 {
-        until("the bucket was missed", async || matter.test.number(failed).await == 1).await;
-        // What failed is due again.
-        matter.test.advance(Duration::from_mins(10));
-        until("it is tried again", async || matter.test.number(failed).await == 0).await;
-    }
-    proxy.restore();
-    until("the letter is indexed", async || {
-        matter.test.advance(Duration::from_mins(1));
-        matter.counts().await.indexed == 1
-    })
-    .await;
-    assert_eq!(matter.document("letter.txt").await.state, DocumentState::Indexed);
     office.close().await;
 }

@@ -169,6 +169,7 @@ impl<'a> Writer<'a> {
             {
                 Frame::Running(String::new())
             }
+            "page-number" if self.frames.first().is_some_and(|(name, _)| name == "master-page") => Frame::Silent,
             "master-page"
             | "handout-master"
             | "note-citation"
