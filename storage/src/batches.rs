@@ -69,6 +69,13 @@ struct Row {
     updated_at: i64,
 }
 
+/// The columns of a [`Row`], by name: a plan of `select *` breaks when a newer version adds one.
+macro_rules! columns {
+    () => {
+        "id, case_id, database_id, source, state, sealed_details, created_by, created_at, updated_at"
+    };
+}
+
 fn place(id: BatchId) -> Place {
     Place::new("batches", "sealed_details", id)
 }
@@ -109,14 +116,16 @@ impl Batch {
 
     /// Finds a batch under its database.
     pub async fn find(tx: &mut Tx, database: &Database, id: BatchId) -> Result<Self> {
-        let row: Option<Row> = query!(tx, c => sqlx::query_as("select * from batches where id = $1 and database_id = $2")
+        let row: Option<Row> = query!(tx, c =>
+            sqlx::query_as(concat!("select ", columns!(), " from batches where id = $1 and database_id = $2"))
             .bind(id.uuid()).bind(database.id.uuid()).fetch_optional(c).await)?;
         open_row(tx, row.ok_or(Error::NotFound)?).await
     }
 
     /// Loads a batch for a job of its case.
     pub async fn load(tx: &mut Tx, case: CaseId, id: BatchId) -> Result<Self> {
-        let row: Option<Row> = query!(tx, c => sqlx::query_as("select * from batches where id = $1 and case_id = $2")
+        let row: Option<Row> = query!(tx, c =>
+            sqlx::query_as(concat!("select ", columns!(), " from batches where id = $1 and case_id = $2"))
             .bind(id.uuid()).bind(case.uuid()).fetch_optional(c).await)?;
         open_row(tx, row.ok_or(Error::NotFound)?).await
     }
@@ -126,7 +135,8 @@ impl Batch {
         let limit = page.limit()?;
         let before: Uuid = page.key()?.unwrap_or(Uuid::max());
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
-            "select * from batches where database_id = $1 and id < $2 order by id desc limit $3")
+            concat!("select ", columns!(), " from batches where database_id = $1 and id < $2 \
+                order by id desc limit $3"))
             .bind(database.id.uuid()).bind(before).bind(i64::from(limit) + 1).fetch_all(c).await)?;
         let mut batches = Vec::with_capacity(rows.len());
         for row in rows {

@@ -85,6 +85,14 @@ struct Row {
     updated_at: i64,
 }
 
+/// The columns of a [`Row`], by name: a plan of `select *` breaks when a newer version adds one.
+macro_rules! columns {
+    () => {
+        "id, case_id, database_id, batch_id, blob, state, items, refused, sealed_details, created_by, created_at, \
+         updated_at"
+    };
+}
+
 fn place(id: LoadFileId) -> Place {
     Place::new("load_files", "sealed_details", id)
 }
@@ -148,7 +156,8 @@ impl LoadFile {
 
     /// Loads a load file for a job of its case.
     pub async fn load(tx: &mut Tx, case: CaseId, id: LoadFileId) -> Result<Self> {
-        let row: Option<Row> = query!(tx, c => sqlx::query_as("select * from load_files where id = $1 and case_id = $2")
+        let row: Option<Row> = query!(tx, c =>
+            sqlx::query_as(concat!("select ", columns!(), " from load_files where id = $1 and case_id = $2"))
             .bind(id.uuid()).bind(case.uuid()).fetch_optional(c).await)?;
         open_row(tx, row.ok_or(Error::NotFound)?).await
     }
@@ -158,7 +167,7 @@ impl LoadFile {
         let limit = page.limit()?;
         let after: Uuid = page.key()?.unwrap_or(Uuid::nil());
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
-            "select * from load_files where batch_id = $1 and id > $2 order by id limit $3")
+            concat!("select ", columns!(), " from load_files where batch_id = $1 and id > $2 order by id limit $3"))
             .bind(batch.id.uuid()).bind(after).bind(i64::from(limit) + 1).fetch_all(c).await)?;
         let mut files = Vec::with_capacity(rows.len());
         for row in rows {

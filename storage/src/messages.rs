@@ -157,6 +157,13 @@ struct Row {
     case_role: Option<String>,
 }
 
+/// The columns of a [`Row`], by name: a plan of `select *` breaks when a newer version adds one.
+macro_rules! columns {
+    () => {
+        "id, conversation_id, case_id, owner_id, role, state, sealed_body, created_at, updated_at"
+    };
+}
+
 fn place(id: MessageId) -> Place {
     Place::new("messages", "sealed_body", id)
 }
@@ -181,7 +188,8 @@ impl Message {
     /// Finds a message of one of the actor's conversations; anybody else's is not found.
     pub async fn find(tx: &mut Tx, id: MessageId) -> Result<Self> {
         let user = person(tx);
-        let row: Option<Row> = query!(tx, c => sqlx::query_as("select * from messages where id = $1 and owner_id = $2")
+        let row: Option<Row> = query!(tx, c =>
+            sqlx::query_as(concat!("select ", columns!(), " from messages where id = $1 and owner_id = $2"))
             .bind(id.uuid()).bind(user).fetch_optional(c).await)?;
         let row = row.ok_or(Error::NotFound)?;
         let conversation = Conversation::find(tx, ConversationId(row.conversation_id)).await?;
@@ -191,7 +199,8 @@ impl Message {
 
     /// Loads a message for the job that answers it.
     pub async fn load(tx: &mut Tx, case: CaseId, id: MessageId) -> Result<Self> {
-        let row: Option<Row> = query!(tx, c => sqlx::query_as("select * from messages where id = $1 and case_id = $2")
+        let row: Option<Row> = query!(tx, c =>
+            sqlx::query_as(concat!("select ", columns!(), " from messages where id = $1 and case_id = $2"))
             .bind(id.uuid()).bind(case.uuid()).fetch_optional(c).await)?;
         let key = tx.case_key(case).await?;
         row.ok_or(Error::NotFound)?.open(&key)
@@ -202,7 +211,8 @@ impl Message {
         let limit = page.limit()?;
         let before: Uuid = page.key()?.unwrap_or(Uuid::max());
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
-            "select * from messages where conversation_id = $1 and id < $2 order by id desc limit $3")
+            concat!("select ", columns!(), " from messages where conversation_id = $1 and id < $2 \
+                order by id desc limit $3"))
             .bind(conversation.id.uuid()).bind(before).bind(i64::from(limit) + 1).fetch_all(c).await)?;
         let key = tx.case_key(conversation.case_id).await?;
         let messages = rows.into_iter().map(|row| row.open(&key)).collect::<Result<Vec<_>>>()?;
@@ -215,7 +225,8 @@ impl Message {
         let before: Uuid = page.key()?.unwrap_or(Uuid::max());
         let user = person(tx);
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
-            "select * from messages where owner_id = $1 and case_id = $2 and id < $3 order by id desc limit $4")
+            concat!("select ", columns!(), " from messages where owner_id = $1 and case_id = $2 and id < $3 \
+                order by id desc limit $4"))
             .bind(user).bind(case.uuid()).bind(before).bind(i64::from(limit) + 1).fetch_all(c).await)?;
         let key = tx.case_key(case).await?;
         let messages = rows.into_iter().map(|row| row.open(&key)).collect::<Result<Vec<_>>>()?;
@@ -225,7 +236,8 @@ impl Message {
     /// The last `most` questions and complete answers before `self` in its conversation, oldest first.
     pub async fn before(&self, tx: &mut Tx, most: u32) -> Result<Vec<Self>> {
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
-            "select * from messages where conversation_id = $1 and id < $2 and state = 'complete' order by id desc limit $3")
+            concat!("select ", columns!(), " from messages where conversation_id = $1 and id < $2 and state = 'complete' \
+                order by id desc limit $3"))
             .bind(self.conversation.uuid()).bind(self.id.uuid()).bind(i64::from(most)).fetch_all(c).await)?;
         let key = tx.case_key(self.case_id).await?;
         rows.into_iter().rev().map(|row| row.open(&key)).collect()

@@ -103,6 +103,14 @@ struct Row {
     successor_id: Option<Uuid>,
 }
 
+/// The columns of a [`Row`], by name: a plan of `select *` breaks when a newer version adds one.
+macro_rules! columns {
+    () => {
+        "id, user_id, name, prefix, secret_hash, scopes, networks, is_limited, created_at, expires_at, \
+         last_used_at, revoked_at, successor_id"
+    };
+}
+
 impl Row {
     async fn open(self, tx: &mut Tx) -> Result<ApiKey> {
         let id = ApiKeyId(self.id);
@@ -135,7 +143,8 @@ async fn cases_of(tx: &mut Tx, key: ApiKeyId) -> Result<BTreeSet<CaseId>> {
 pub async fn holder(tx: &mut Tx, text: &str) -> Result<Option<(ApiKey, User)>> {
     let Some(parts) = text::parse(text) else { return Ok(None) };
     let now = tx.now();
-    let row: Option<Row> = query!(tx, c => sqlx::query_as("select * from api_keys where prefix = $1")
+    let row: Option<Row> = query!(tx, c =>
+        sqlx::query_as(concat!("select ", columns!(), " from api_keys where prefix = $1"))
         .bind(parts.prefix).fetch_optional(c).await)?;
     let Some(row) = row.filter(|row| is_same(&row.secret_hash, &parts.hash())) else {
         return Ok(None);
@@ -217,7 +226,8 @@ pub async fn revoke(tx: &mut Tx, id: ApiKeyId) -> Result<()> {
 pub async fn find(tx: &mut Tx, id: ApiKeyId) -> Result<ApiKey> {
     let user = signed_in(tx)?;
     let all = may_system(tx.actor(), SystemAction::ManageUsers);
-    let row: Option<Row> = query!(tx, c => sqlx::query_as("select * from api_keys where id = $1 and ($2 or user_id = $3)")
+    let row: Option<Row> = query!(tx, c =>
+        sqlx::query_as(concat!("select ", columns!(), " from api_keys where id = $1 and ($2 or user_id = $3)"))
         .bind(id.uuid()).bind(all).bind(user.uuid()).fetch_optional(c).await)?;
     row.ok_or(Error::NotFound)?.open(tx).await
 }
@@ -231,7 +241,8 @@ pub async fn list(tx: &mut Tx, everybody: bool, page: &PageQuery) -> Result<Page
     let limit = page.limit()?;
     let before: Uuid = page.key()?.unwrap_or(Uuid::max());
     let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
-        "select * from api_keys where ($1 or user_id = $2) and id < $3 order by id desc limit $4")
+        concat!("select ", columns!(), " from api_keys where ($1 or user_id = $2) and id < $3 \
+            order by id desc limit $4"))
         .bind(everybody).bind(user.uuid()).bind(before).bind(i64::from(limit) + 1).fetch_all(c).await)?;
     let mut keys = Vec::with_capacity(rows.len());
     for row in rows {

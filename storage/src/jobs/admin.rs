@@ -104,6 +104,14 @@ struct Row {
     finished_at: Option<i64>,
 }
 
+/// The columns of a [`Row`], by name: a plan of `select *` breaks when a newer version adds one.
+macro_rules! columns {
+    () => {
+        "id, kind, queue, state, lane, document_id, payload, attempts, max_attempts, run_at, lease_until, worker, \
+         error, created_at, started_at, finished_at"
+    };
+}
+
 impl From<Row> for JobRow {
     fn from(row: Row) -> Self {
         Self {
@@ -137,7 +145,8 @@ pub async fn list(tx: &mut Tx, filter: &JobFilter, page: &PageQuery) -> Result<P
     let limit = page.limit()?;
     let before: Uuid = page.key()?.unwrap_or(Uuid::max());
     let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
-        "select * from jobs where id < $1 and ($2 or state = $3) and ($4 or kind = $5) order by id desc limit $6")
+        concat!("select ", columns!(), " from jobs where id < $1 and ($2 or state = $3) and ($4 or kind = $5) \
+            order by id desc limit $6"))
         .bind(before).bind(filter.state.is_none()).bind(filter.state.as_deref().unwrap_or(""))
         .bind(filter.kind.is_none()).bind(filter.kind.as_deref().unwrap_or("")).bind(i64::from(limit) + 1)
         .fetch_all(c).await)?;
@@ -147,8 +156,8 @@ pub async fn list(tx: &mut Tx, filter: &JobFilter, page: &PageQuery) -> Result<P
 /// One job.
 pub async fn find(tx: &mut Tx, id: JobId) -> Result<JobRow> {
     allowed(tx)?;
-    let row: Option<Row> =
-        query!(tx, c => sqlx::query_as("select * from jobs where id = $1").bind(id.uuid()).fetch_optional(c).await)?;
+    let row: Option<Row> = query!(tx, c => sqlx::query_as(concat!("select ", columns!(), " from jobs where id = $1"))
+        .bind(id.uuid()).fetch_optional(c).await)?;
     row.map(JobRow::from).ok_or(Error::NotFound)
 }
 

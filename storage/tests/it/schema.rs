@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use domain::jobs::Queue;
+use domain::{access::Action, ids::BatchId, jobs::Queue, page::PageQuery};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use storage::{Db, Error, PostgresSettings, jobs::Claimer};
+use storage::{Db, Error, PostgresSettings, api_keys, batches::Batch, jobs::Claimer, users};
 use testkit::{Database, Matter, TestStorage};
 
 const CHECKED: PostgresSettings = PostgresSettings {
@@ -58,13 +58,27 @@ async fn a_schema_that_is_older_is_refused() {
     assert!(matches!(Db::postgres(&url, &CHECKED).await, Err(Error::Invalid(_))));
 }
 
-/// While a fleet is upgraded, the newest process has brought the schema up to date, and a process of the version before starts.
+/// Statements that read whole rows: what a connection has prepared must not break when a table gets a column.
+async fn use_it(matter: &Matter, batch: BatchId, name: &str) {
+    let document = matter.document(batch, name, name.as_bytes()).await;
+    assert!(!matter.load(document).await.state.is_terminal());
+    let mut tx = matter.begin().await;
+    let database = matter.database(&mut tx, Action::Upload).await;
+    assert_eq!(Batch::list(&mut tx, &database, &PageQuery::default()).await.unwrap().items.len(), 1);
+    assert!(api_keys::list(&mut tx, false, &PageQuery::default()).await.unwrap().items.is_empty());
+    users::find(&mut tx, matter.owner.user().unwrap()).await.unwrap();
+}
+
+/// While a fleet is upgraded, the newest process has brought the schema up to date: one of the version before goes on, another starts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_schema_that_is_newer_is_worked_with() {
     let mut test = TestStorage::postgres().await;
+    // One connection, so that its prepared statements are used again.
+    let one = PostgresSettings { connections: 1, ..PostgresSettings::default() };
+    test.storage.db = Db::postgres(&test.postgres_url().unwrap(), &one).await.unwrap();
     let mut matter = Matter::open(&test).await;
     let batch = matter.batch().await;
-    matter.document(batch, "before.txt", b"before").await;
+    use_it(&matter, batch, "before.txt").await;
     let mut owner = PgConnection::connect(&test.postgres_url().unwrap()).await.unwrap();
     let tables: Vec<String> = sqlx::query_scalar(
         "select tablename::text from pg_tables where schemaname = 'public' and tablename <> '_sqlx_migrations'",
@@ -85,12 +99,12 @@ async fn a_schema_that_is_newer_is_worked_with() {
     .execute(&mut owner)
     .await
     .unwrap();
-    test.storage.db = Db::postgres(&test.postgres_url().unwrap(), &PostgresSettings::default()).await.unwrap();
+    use_it(&matter, batch, "during.txt").await;
+    test.storage.db = Db::postgres(&test.postgres_url().unwrap(), &one).await.unwrap();
     matter.storage = test.storage.clone();
-    let document = matter.document(batch, "after.txt", b"words").await;
-    assert!(!matter.load(document).await.state.is_terminal());
+    use_it(&matter, batch, "after.txt").await;
     let mut claimer = Claimer::new(test.storage.clone(), Queue::Ingest, "worker", Duration::from_mins(1));
-    assert_eq!(claimer.claim(2).await.unwrap().len(), 2);
+    assert_eq!(claimer.claim(3).await.unwrap().len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
