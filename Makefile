@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 DEMO_DIR ?= bench/sample
 KILLS ?= 50
+FAULTS ?=
 SEED ?= 1
 SET ?=
 DIR ?= $(DEMO_DIR)
@@ -29,12 +30,12 @@ lint:  ## fmt, clippy with the house lints, docs
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked --quiet
 
-test: setup  ## every test, the lints, and the crash harness with 50 kills and a full disk
+test: setup  ## every test, the lints, and the crash harness with 50 kills, at least 200 faults of a fleet and a full disk
 	cargo build --workspace --all-targets --locked
 	cargo test --workspace --locked --no-fail-fast
 	$(MAKE) lint
 	$(MAKE) crash KILLS=$(KILLS)
-	$(MAKE) crash MODE=fleet KILLS=10
+	$(MAKE) crash MODE=fleet KILLS=10 FAULTS=200
 	$(MAKE) crash-full-disk
 	$(MAKE) demo
 	$(MAKE) demo MODE=fleet
@@ -47,7 +48,10 @@ demo:  ## a fresh server (MODE=fleet: doors and workers), the walk of the README
 crash:  ## kill the server KILLS times while it ingests, answers, rebuilds and purges; MODE=fleet: doors, workers and services
 	@scripts/setup $(if $(filter fleet,$(MODE)),test,run)
 	cargo build --workspace --all-targets --locked
-	@"$$(scripts/target)/debug/dia-crash" --kills $(KILLS) --seed $(SEED) $(if $(filter fleet,$(MODE)),--fleet)
+	@"$$(scripts/target)/debug/dia-crash" --kills $(KILLS) --seed $(SEED) $(if $(FAULTS),--faults $(FAULTS)) $(if $(filter fleet,$(MODE)),--fleet)
+
+soak: KILLS = 1000
+soak: crash  ## the same with 1,000 kills (KILLS=n) and two files a kill
 
 crash-full-disk:  ## let the disk run full under the server; no false promise, and it resumes by itself
 	@scripts/setup test
@@ -99,4 +103,4 @@ identify:  ## name every file under DIR by its bytes; compare with extension and
 bench-search:  ## search latency over 200,000 passages
 	@bench/search/run
 
-.PHONY: help run setup lint test demo crash crash-full-disk autoscale-sim fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search bench-scale check-deploy
+.PHONY: help run setup lint test demo crash soak crash-full-disk autoscale-sim fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search bench-scale check-deploy

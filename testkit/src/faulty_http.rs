@@ -1,7 +1,8 @@
 //! A TCP proxy before an HTTP server that does what networks and servers do on bad days: refuse, answer 5xx, break off in
-//! the middle of an answer, lose the answer to what was done, stay silent.
+//! the middle of an answer, lose the answer to what was done, be slow, stay silent.
 
 use std::{
+    collections::BTreeMap,
     io::{Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, PoisonError},
@@ -20,8 +21,25 @@ pub enum Fault {
     LoseAnswer,
     /// The connection is closed after so many bytes of the answer.
     CutAnswer(usize),
+    /// The server sees the request only after so long.
+    Slow(Duration),
     /// Nothing comes until the client gives up.
     Silence,
+}
+
+impl Fault {
+    /// How it is counted when it meets a request of this first line.
+    fn name(self, line: &str) -> &'static str {
+        match self {
+            Self::Refuse => "refused",
+            Self::Busy => "busy",
+            Self::LoseAnswer if line.starts_with("GET") || line.starts_with("HEAD") => "answer_lost",
+            Self::LoseAnswer => "answer_lost_after_it_was_done",
+            Self::CutAnswer(_) => "answer_cut",
+            Self::Slow(_) => "slow",
+            Self::Silence => "silence",
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -31,6 +49,18 @@ struct Plan {
     times: usize,
     fault: Fault,
 }
+
+/// Faults that come again and again.
+#[derive(Debug)]
+struct Storm {
+    every: usize,
+    faults: Vec<Fault>,
+    /// Requests since it began.
+    seen: usize,
+}
+
+/// How many first lines are kept.
+const LINES: usize = 10_000;
 
 /// The proxy. It listens as long as the process lives.
 #[derive(Debug, Clone)]
@@ -42,7 +72,25 @@ pub struct FaultyHttp {
 #[derive(Debug, Default)]
 struct State {
     plans: Vec<Plan>,
+    storm: Option<Storm>,
     lines: Vec<String>,
+    hits: BTreeMap<&'static str, u64>,
+}
+
+impl State {
+    fn planned(&mut self, line: &str) -> Option<Fault> {
+        let plan = self.plans.iter_mut().find(|p| p.times > 0 && p.words.iter().all(|w| line.contains(w)))?;
+        plan.times -= 1;
+        Some(plan.fault)
+    }
+}
+
+impl Storm {
+    fn next(&mut self) -> Option<Fault> {
+        self.seen += 1;
+        let strikes = self.seen.is_multiple_of(self.every);
+        self.faults.get(self.seen / self.every % self.faults.len()).copied().filter(|_| strikes)
+    }
 }
 
 impl FaultyHttp {
@@ -71,12 +119,24 @@ impl FaultyHttp {
         self.state().plans.push(Plan { words, times, fault });
     }
 
-    /// Forgets every plan: the bad day is over.
-    pub fn heal(&self) {
-        self.state().plans.clear();
+    /// From now on one request of `every` meets a fault, each of `faults` in its turn.
+    pub fn storm(&self, every: usize, faults: &[Fault]) {
+        self.state().storm = Some(Storm { every, faults: faults.to_vec(), seen: 0 });
     }
 
-    /// Takes the first lines of the requests seen since the last call.
+    /// Forgets every plan: the bad day is over.
+    pub fn heal(&self) {
+        let mut state = self.state();
+        state.plans.clear();
+        state.storm = None;
+    }
+
+    /// How many requests met a fault so far, by its name.
+    pub fn hits(&self) -> BTreeMap<&'static str, u64> {
+        self.state().hits.clone()
+    }
+
+    /// Takes the first lines of the requests seen since the last call, 10,000 at most.
     pub fn take_lines(&self) -> Vec<String> {
         std::mem::take(&mut self.state().lines)
     }
@@ -88,10 +148,12 @@ impl FaultyHttp {
     /// What awaits a request of this first line.
     fn fault(&self, line: &str) -> Option<Fault> {
         let mut state = self.state();
-        state.lines.push(line.to_owned());
-        let plan = state.plans.iter_mut().find(|p| p.times > 0 && p.words.iter().all(|w| line.contains(w)))?;
-        plan.times -= 1;
-        Some(plan.fault)
+        if state.lines.len() < LINES {
+            state.lines.push(line.to_owned());
+        }
+        let fault = state.planned(line).or_else(|| state.storm.as_mut()?.next())?;
+        *state.hits.entry(fault.name(line)).or_default() += 1;
+        Some(fault)
     }
 
     /// Serves one connection. A request begins where a chunk begins with a method, which is how clients write.
@@ -119,7 +181,12 @@ impl FaultyHttp {
                         while matches!(client.read(&mut chunk), Ok(1..)) {}
                         break;
                     }
-                    other => *answers.lock().unwrap_or_else(PoisonError::into_inner) = other,
+                    other => {
+                        if let Some(Fault::Slow(time)) = other {
+                            thread::sleep(time);
+                        }
+                        *answers.lock().unwrap_or_else(PoisonError::into_inner) = other;
+                    }
                 }
             }
             if upstream.write_all(&chunk[..read]).is_err() {

@@ -33,6 +33,11 @@ pub fn resident(process: u32) -> u64 {
     status(process, "VmRSS:")
 }
 
+/// The most resident memory a process has had so far, in bytes; zero when it is gone.
+pub fn most_resident(process: u32) -> u64 {
+    status(process, "VmHWM:")
+}
+
 fn status(process: u32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(field));
@@ -58,7 +63,7 @@ pub async fn watch<T>(process: u32, work: impl Future<Output = T>) -> (T, Peak) 
     loop {
         tokio::select! {
             done = &mut work => {
-                peak.parent = status(process, "VmHWM:");
+                peak.parent = most_resident(process);
                 return (done, peak);
             }
             _ = pace.tick() => {

@@ -1,6 +1,13 @@
-//! Storage for a test: a fresh SQLite file or a fresh PostgreSQL database, gone when the test ends.
+//! Storage for a test: a fresh SQLite file or a fresh PostgreSQL database, gone when the test ends, and what else a mode of dia
+//! stands on.
 
-use std::{str::FromStr as _, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    str::FromStr as _,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use domain::{
     access::SystemRole,
@@ -8,23 +15,33 @@ use domain::{
     clock::{Clock, Timestamp},
     ids::{SessionId, UserId},
 };
+use futures::TryStreamExt as _;
 use sqlx::{Connection as _, PgConnection, SqliteConnection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 use storage::{
     Db, PostgresSettings, Storage,
     limits::Limits,
     objects::{Objects, S3Settings},
-    pubsub::PubSub,
-    queue::Bell,
+    pubsub::{PubSub, RedisSettings},
+    queue::{AmqpSettings, Bell},
     users,
     vault::Vault,
 };
 use tempfile::TempDir;
+
+use crate::Broker;
 
 /// The PostgreSQL of the test machine.
 const SERVER: &str = "127.0.0.1:5432";
 
 /// A role that may do what the processes of a fleet may, and no more.
 const ROLE: &str = "dia_test";
+
+/// The Redis of the test machine, and its database of the tests.
+const REDIS: &str = "redis://127.0.0.1:6379/12";
+
+/// What the names of the queues begin with that all tests of a program ring: making queues takes RabbitMQ longer than most tests
+/// take, and an id of another test's job wakes nobody.
+static RUNG: LazyLock<String> = LazyLock::new(|| format!("dia-test-{}", domain::ids::fresh().simple()));
 
 /// Storage of one test, with its own empty database, object directory and keys.
 #[derive(Debug)]
@@ -88,6 +105,17 @@ impl TestStorage {
         Self::with(db, TempDir::new().unwrap(), Some(database))
     }
 
+    /// What a fleet stands on: rows in PostgreSQL, objects in a bucket, a bell that RabbitMQ carries, live events and budgets in Redis.
+    pub async fn fleet() -> Self {
+        let mut test = Self::postgres().await.in_a_bucket().await;
+        let redis =
+            RedisSettings { url: REDIS.to_owned(), prefix: format!("dia-test-{}", domain::ids::fresh().simple()) };
+        test.storage.bell = Bell::amqp(&AmqpSettings { url: Broker::URL.to_owned(), prefix: RUNG.clone() }).unwrap();
+        test.storage.pubsub = PubSub::redis(&redis, &test.storage.vault).unwrap();
+        test.storage.limits = Limits::redis(&redis).unwrap();
+        test
+    }
+
     /// The same with a clock that stands at 2026-01-01 until the test moves it. PostgreSQL then uses it too.
     #[must_use]
     pub fn with_manual_clock(mut self) -> Self {
@@ -124,8 +152,20 @@ impl TestStorage {
         Storage { objects, ..self.storage.clone() }
     }
 
-    /// Where objects, keys and a SQLite file lie.
-    pub fn directory(&self) -> &std::path::Path {
+    /// How many objects are kept, and how many were begun and neither finished nor given up. Nothing may be being written.
+    pub async fn objects(&self) -> (usize, usize) {
+        if self.bucket.is_none() {
+            return (files_under(&self.directory().join("blobs")), files_under(&self.directory().join("temporary")));
+        }
+        let (objects, all) = (self.storage.objects.clone(), Timestamp(i64::MAX));
+        let kept: Vec<_> = objects.list(all).try_concat().await.unwrap();
+        // What it removes was left unfinished.
+        let unfinished = tokio::task::spawn_blocking(move || objects.clean_temporary(all)).await.unwrap().unwrap();
+        (kept.len(), usize::try_from(unfinished).unwrap())
+    }
+
+    /// Where keys, a SQLite file and objects that are in no bucket lie.
+    pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
@@ -193,6 +233,11 @@ impl TestStorage {
     }
 }
 
+fn files_under(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { files_under(&path) } else { 1 }).sum()
+}
+
 /// A signed-in person, as the door would build them.
 pub fn actor(user: UserId, role: SystemRole) -> Actor {
     let origin = Origin { request: domain::ids::fresh(), ..Origin::default() };
@@ -237,6 +282,30 @@ macro_rules! on_each_database {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                 async fn $test() {
                     super::$test($crate::TestStorage::postgres().await).await;
+                }
+            )+
+        }
+    };
+}
+
+/// Makes two tests of each named `async fn(TestStorage)`, one for each mode: on what `dia serve` stands on by itself, and on what a
+/// fleet stands on.
+#[macro_export]
+macro_rules! in_each_mode {
+    ($($test:ident),+ $(,)?) => {
+        mod embedded {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $test() {
+                    super::$test($crate::TestStorage::sqlite().await).await;
+                }
+            )+
+        }
+        mod fleet {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $test() {
+                    super::$test($crate::TestStorage::fleet().await).await;
                 }
             )+
         }

@@ -8,7 +8,7 @@ use testkit::TestStorage;
 
 use crate::door::{Door, Person};
 
-testkit::on_each_database!(
+testkit::in_each_mode!(
     the_life_of_a_case,
     members_and_their_roles,
     a_foreign_case_is_a_missing_one,

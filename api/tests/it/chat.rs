@@ -23,7 +23,7 @@ use crate::{
 /// Where answers are heard.
 const CHAT: &str = "/api/v1/ws/chat";
 
-testkit::on_each_database!(
+testkit::in_each_mode!(
     a_question_is_kept_and_waits_for_its_answer,
     a_foreign_conversation_is_a_missing_one,
     what_a_question_must_be,

@@ -13,7 +13,7 @@ use crate::{
     papers::{Form, Papers},
 };
 
-testkit::on_each_database!(
+testkit::in_each_mode!(
     the_life_of_a_database,
     batches_open_count_close_and_cancel,
     exceptions_are_listed_exported_and_tried_again,

@@ -15,7 +15,7 @@ use crate::{
     papers::{Form, Papers},
 };
 
-testkit::on_each_database!(
+testkit::in_each_mode!(
     a_batch_begins_with_a_load_file,
     errors_come_as_a_load_file,
     an_upload_goes_on_where_it_stopped,

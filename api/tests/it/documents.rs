@@ -10,7 +10,7 @@ use crate::{
     papers::{Papers, text},
 };
 
-testkit::on_each_database!(
+testkit::in_each_mode!(
     text_by_page,
     bytes_by_range,
     a_family_is_shown_and_goes_together,

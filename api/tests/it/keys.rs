@@ -19,7 +19,7 @@ use crate::{
 
 const DAY: Duration = Duration::from_hours(24);
 
-testkit::on_each_database!(
+testkit::in_each_mode!(
     a_key_acts_for_its_person,
     a_key_is_shown_once,
     what_a_key_must_be,

@@ -14,7 +14,7 @@ use crate::{
     papers::Papers,
 };
 
-testkit::on_each_database!(
+testkit::in_each_mode!(
     budgets_are_told,
     who_shares_a_budget,
     signing_in_is_counted_by_account_too,
@@ -55,8 +55,11 @@ async fn budgets_are_told(test: TestStorage) {
     // Another class has a budget of its own.
     let made = door.post("/api/v1/cases", &json!({ "title": "x" })).by(&ann).key("k").send().await.expect(201);
     assert_eq!(header(&made, "ratelimit"), "\"write\";r=2;t=1");
-    // Who waits as told is let in.
+    // Who waits as told is let in. Redis counts by its own clock.
     door.test.advance(Duration::from_secs(1));
+    if door.test.is_postgres() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
     door.get("/api/v1/auth/me").by(&ann).send().await.expect(200);
     door.get("/api/v1/auth/me").by(&ann).send().await.refused(429, "too_many_requests");
     // What watches over dia is never refused.

@@ -1,4 +1,5 @@
-//! The integration tests of the door, in one binary: the real router over real storage, on both databases.
+//! The integration tests of the door, in one binary: the real router over real storage, every test in both modes: over SQLite, a
+//! directory and this process alone, and over PostgreSQL, a bucket, RabbitMQ and Redis as a fleet is.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation, reason = "tests")]
 

@@ -7,7 +7,7 @@ use testkit::TestStorage;
 
 use crate::door::Door;
 
-testkit::on_each_database!(the_document_is_the_router);
+testkit::in_each_mode!(the_document_is_the_router);
 
 /// Every operation of the document: method, path with its parameters filled in, description.
 fn operations(document: &Value) -> Vec<(String, String, Value)> {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::door::{Door, HOME};
 
-testkit::on_each_database!(
+testkit::in_each_mode!(
     jobs_are_for_administrators,
     queues_pause,
     health_tells_the_truth,
@@ -97,8 +97,7 @@ async fn health_tells_the_truth(test: TestStorage) {
     assert_eq!(door.get("/health/live").send().await.expect(200).text("/status"), "live");
     assert_eq!(door.get("/health/ready").send().await.expect(200).text("/status"), "ready");
     // Asking leaves nothing in the object store.
-    let temporary = std::fs::read_dir(door.test.directory().join("temporary")).unwrap().count();
-    assert_eq!(temporary, 0);
+    assert_eq!(door.test.objects().await, (0, 0));
     door.test.storage.db.close().await;
     door.get("/health/ready").send().await.refused(503, "unavailable");
     door.get("/health/live").send().await.expect(200);

@@ -8,7 +8,7 @@ use testkit::TestStorage;
 
 use crate::{door::Door, papers::Papers};
 
-testkit::on_each_database!(
+testkit::in_each_mode!(
     passwords_are_kept_and_never_shown,
     what_is_no_password,
     only_editors_of_the_case_may,

@@ -6,7 +6,7 @@ use testkit::TestStorage;
 
 use crate::door::Door;
 
-testkit::on_each_database!(every_refusal_has_the_one_shape, bodies_that_are_not_json, careful_headers_and_request_ids);
+testkit::in_each_mode!(every_refusal_has_the_one_shape, bodies_that_are_not_json, careful_headers_and_request_ids);
 
 async fn every_refusal_has_the_one_shape(test: TestStorage) {
     let door = Door::new(test);

@@ -7,7 +7,7 @@ use testkit::TestStorage;
 
 use crate::{door::Door, papers::Papers};
 
-testkit::on_each_database!(
+testkit::in_each_mode!(
     a_conversation_is_listed_in_its_order,
     near_duplicates_are_listed_with_how_alike_they_are,
     strangers_learn_nothing_of_relations,

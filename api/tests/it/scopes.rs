@@ -17,7 +17,7 @@ use crate::{
     papers::{Form, Papers, multipart},
 };
 
-testkit::on_each_database!(every_operation_asks_for_its_scopes);
+testkit::in_each_mode!(every_operation_asks_for_its_scopes);
 
 /// Whom an operation is for.
 enum For {

@@ -9,7 +9,7 @@ use crate::{
     papers::{Form, Papers, text},
 };
 
-testkit::on_each_database!(
+testkit::in_each_mode!(
     hits_have_places,
     filters_sorts_and_facets,
     bad_queries_point_at_the_character,

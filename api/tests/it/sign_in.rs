@@ -9,7 +9,7 @@ use testkit::TestStorage;
 
 use crate::door::{Door, Person};
 
-testkit::on_each_database!(
+testkit::in_each_mode!(
     the_first_user_and_the_invited,
     open_signup_makes_members,
     a_wrong_password_and_an_unknown_person_look_the_same,

@@ -8,7 +8,7 @@ use testkit::TestStorage;
 
 use crate::door::Door;
 
-testkit::on_each_database!(forged_tokens_open_nothing);
+testkit::in_each_mode!(forged_tokens_open_nothing);
 
 fn ed25519(seed: &[u8; 32]) -> EncodingKey {
     let der = hex::decode(format!("302e020100300506032b657004220420{}", hex::encode(seed))).unwrap();

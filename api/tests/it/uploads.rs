@@ -1,6 +1,6 @@
 //! Uploads: what is answered is kept, what broke off is not, and whatever a client sends is bounded.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use api::{ApiConfig, State};
 use axum::body::{Body, Bytes};
@@ -19,7 +19,7 @@ use crate::{
     papers::{BOUNDARY, Form, Papers, multipart},
 };
 
-testkit::on_each_database!(
+testkit::in_each_mode!(
     a_file_is_kept_as_it_was_sent,
     a_file_too_large_spares_its_neighbours,
     bodies_that_are_no_upload,
@@ -31,16 +31,6 @@ testkit::on_each_database!(
 
 fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
-}
-
-fn files_under(folder: &Path) -> usize {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.map(|path| if path.is_dir() { files_under(&path) } else { 1 }).sum()
-}
-
-/// Objects kept, and objects being written.
-fn objects(test: &TestStorage) -> (usize, usize) {
-    (files_under(&test.directory().join("blobs")), files_under(&test.directory().join("temporary")))
 }
 
 async fn a_file_is_kept_as_it_was_sent(test: TestStorage) {
@@ -87,7 +77,7 @@ async fn a_file_is_kept_as_it_was_sent(test: TestStorage) {
         papers.get(&papers.path(&format!("/batches/{}", answer["batch_id"].as_str().unwrap()))).await.expect(200);
     assert_eq!((batch.text("/state"), batch.text("/name")), ("sealed".to_owned(), "Box 7".to_owned()));
     assert_eq!(door.test.number("select count(*) from jobs where kind = 'ingest_document'").await, 6);
-    assert_eq!(objects(&door.test), (6, 0));
+    assert_eq!(door.test.objects().await, (6, 0));
     assert!(papers.trail().await.contains(&"document.received".to_owned()));
 }
 
@@ -119,7 +109,7 @@ async fn a_file_too_large_spares_its_neighbours(test: TestStorage) {
     let answer =
         papers.upload("", Form::new().field("batch_id", &batch).file("large.bin", &large)).await.expect(200).json();
     assert_eq!((&answer["files"], &answer["rejected"][0]["code"]), (&json!([]), &json!("too_large")));
-    assert_eq!(objects(&door.test), (2, 0));
+    assert_eq!(door.test.objects().await, (2, 0));
     assert_eq!(door.test.number("select count(*) from batches").await, 2);
 }
 
@@ -175,7 +165,7 @@ async fn bodies_that_are_no_upload(test: TestStorage) {
 
     assert_eq!(door.test.number("select count(*) from documents").await, 0);
     assert_eq!(door.test.number("select count(*) from batches").await, 0);
-    assert_eq!(objects(&door.test), (0, 0));
+    assert_eq!(door.test.objects().await, (0, 0));
 }
 
 async fn one_key_one_delivery(test: TestStorage) {
@@ -192,7 +182,7 @@ async fn one_key_one_delivery(test: TestStorage) {
         assert_eq!(again["files"][n]["fresh"], json!(false));
     }
     assert_eq!(first["batch_id"], again["batch_id"]);
-    assert_eq!(objects(&door.test), (2, 0));
+    assert_eq!(door.test.objects().await, (2, 0));
     // The key with something else.
     papers.upload("k", Form::new().file("a.txt", b"other")).await.refused(409, "idempotency_mismatch");
     papers
@@ -209,7 +199,7 @@ async fn one_key_one_delivery(test: TestStorage) {
         answers.into_iter().map(|answer| answer.expect(201).text("/files/0/document_id")).collect();
     assert_eq!(ids.len(), 1);
     assert_eq!(door.test.number("select count(*) from documents").await, 6);
-    assert_eq!(objects(&door.test), (6, 0));
+    assert_eq!(door.test.objects().await, (6, 0));
 }
 
 async fn an_interrupted_upload_is_taken_up_again(test: TestStorage) {
@@ -223,13 +213,13 @@ async fn an_interrupted_upload_is_taken_up_again(test: TestStorage) {
     papers.send(&path, "k", all(150).unfinished()).await.refused(400, "bad_request");
     // What was committed before the break stays; of the rest nothing does.
     assert_eq!(door.test.number("select count(*) from documents").await, 100);
-    assert_eq!(objects(&door.test), (100, 0));
+    assert_eq!(door.test.objects().await, (100, 0));
     let answer = papers.upload("k", all(150)).await.expect(201).json();
     let files = answer["files"].as_array().unwrap();
     assert_eq!(files.iter().filter(|file| file["fresh"] == true).count(), 50);
     assert_eq!(door.test.number("select count(*) from documents").await, 150);
     assert_eq!(door.test.number("select count(*) from batches where state = 'sealed'").await, 1);
-    assert_eq!(objects(&door.test), (150, 0));
+    assert_eq!(door.test.objects().await, (150, 0));
 }
 
 async fn a_case_finds_its_database(test: TestStorage) {
@@ -294,7 +284,7 @@ async fn thousands_of_files_in_one_request(test: TestStorage) {
     assert_eq!(answer["files"].as_array().unwrap().len(), 2_000);
     assert_eq!(door.test.number("select count(*) from documents").await, 2_000);
     assert_eq!(door.test.number("select count(*) from audit_events where action = 'document.received'").await, 20);
-    assert_eq!(objects(&door.test), (2_000, 0));
+    assert_eq!(door.test.objects().await, (2_000, 0));
 
     // And the list of them is paged.
     let (mut names, mut cursor) = (Vec::new(), String::new());
@@ -365,11 +355,11 @@ async fn a_client_that_leaves_in_the_middle_leaves_nothing() {
     stream.write_all(head(body.len()).as_bytes()).await.unwrap();
     stream.write_all(&body[..2 << 20]).await.unwrap();
     // The server has begun to store before the client goes.
-    while objects(&door.test) == (0, 0) {
+    while door.test.objects().await == (0, 0) {
         tokio::task::yield_now().await;
     }
     drop(stream);
-    while objects(&door.test) != (0, 0) {
+    while door.test.objects().await != (0, 0) {
         tokio::task::yield_now().await;
     }
     assert_eq!(door.test.number("select count(*) from documents").await, 0);

@@ -10,7 +10,7 @@ use crate::{
     papers::{Form, Papers},
 };
 
-testkit::on_each_database!(
+testkit::in_each_mode!(
     a_file_is_replaced_and_its_versions_are_kept,
     what_is_no_replacement,
     a_reading_says_where_its_text_comes_from

@@ -14,7 +14,7 @@ use crate::{
 /// Where progress is heard.
 const STATUS: &str = "/api/v1/ws/database-status";
 
-testkit::on_each_database!(
+testkit::in_each_mode!(
     progress_is_told_to_the_last_document,
     several_databases_on_one_socket,
     who_may_not_watch,

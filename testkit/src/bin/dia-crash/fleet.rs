@@ -1,15 +1,20 @@
-//! A fleet under faults: doors and workers that share PostgreSQL, RabbitMQ, Redis and a directory of objects. In every life a door is
-//! killed, and something else happens: a worker dies at a fail point or at a random moment, a service is cut off, Redis forgets.
+//! A fleet under faults: doors and workers that share PostgreSQL, RabbitMQ, Redis and a bucket of objects. In every life a door is
+//! killed, and something else happens: a worker dies at a fail point or at a random moment, a service is cut off, Redis forgets, the
+//! bucket's server is away. All the while one request to that server in five is refused, answered 503, slow, or done and its answer
+//! lost or cut.
 
 use std::{
-    collections::BTreeMap,
     os::unix::process::ExitStatusExt as _,
     process::Stdio,
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
-use testkit::{Broker, Database, Home, Proxy, Server, delivery::Dice, fleet::start_worker};
+use storage::objects::S3Settings;
+use testkit::{
+    Broker, Database, Fault as HttpFault, FaultyHttp, Home, Proxy, Server, delivery::Dice, fleet::start_worker,
+    machine, s3,
+};
 use tokio::{
     process::{Child, Command},
     time::sleep,
@@ -18,13 +23,32 @@ use tokio::{
 use crate::{
     Options, Report,
     lives::{self, FAIL_POINTS, Run},
+    objects::Store,
     rows::Place,
 };
 
 /// Processes that work all queues.
 const WORKERS: usize = 2;
+/// How long the last door of a run lives.
+const LAST_LIFE: Duration = Duration::from_secs(30);
+/// The signal SIGABRT.
+const ABORTED: i32 = 6;
 /// Redis's database of this harness, which may be flushed.
 const REDIS: &str = "11";
+
+/// Which request to the bucket's server meets a fault, and which fault, one after another.
+const STORM: usize = 5;
+const FAULTS: [HttpFault; 7] = [
+    HttpFault::Busy,
+    HttpFault::LoseAnswer,
+    HttpFault::Slow(Duration::from_millis(700)),
+    HttpFault::Refuse,
+    HttpFault::LoseAnswer,
+    HttpFault::CutAnswer(40),
+    HttpFault::LoseAnswer,
+];
+/// The server is away: every request meets one of these.
+const AWAY: [HttpFault; 2] = [HttpFault::Refuse, HttpFault::Busy];
 
 /// The services behind a fleet, each behind a proxy that can be cut.
 pub(crate) struct Services {
@@ -33,11 +57,16 @@ pub(crate) struct Services {
     postgres: Proxy,
     rabbitmq: Proxy,
     redis: Proxy,
+    /// Before the bucket's server.
+    s3: FaultyHttp,
+    bucket: S3Settings,
 }
 
 impl Services {
     async fn start() -> Result<Self> {
         Ok(Self {
+            bucket: s3::settings(),
+            s3: FaultyHttp::before(s3::ADDRESS),
             database: Database::new().await,
             broker: Broker::new().await,
             postgres: Proxy::before("127.0.0.1:5432").await?,
@@ -55,6 +84,12 @@ impl Services {
             .with("DIA_QUEUE__PREFIX", &self.broker.prefix)
             .with("DIA_LIVE__URL", &format!("redis://{redis}/{REDIS}"))
             .with("DIA_LIVE__PREFIX", &self.broker.prefix)
+            .with("DIA_OBJECTS__BUCKET", &self.bucket.bucket)
+            .with("DIA_OBJECTS__PREFIX", &self.bucket.prefix)
+            .with("DIA_OBJECTS__ENDPOINT", &self.s3.url())
+            .with("DIA_OBJECTS__PATH_STYLE", "true")
+            .with("DIA_OBJECTS__ACCESS_KEY_ID", &self.bucket.access_key_id)
+            .with("DIA_OBJECTS__SECRET_ACCESS_KEY", &self.bucket.secret_access_key)
             .with("DIA_WORKERS__LEASE_SECONDS", "3")
     }
 }
@@ -67,11 +102,12 @@ enum Fault {
     Rabbitmq,
     Redis,
     Flush,
+    S3,
 }
 
 impl Fault {
-    const ALL: [Self; 7] =
-        [Self::Worker, Self::Postgres, Self::Worker, Self::Rabbitmq, Self::Worker, Self::Redis, Self::Flush];
+    const ALL: [Self; 8] =
+        [Self::Worker, Self::Postgres, Self::Worker, Self::Rabbitmq, Self::Worker, Self::Redis, Self::Flush, Self::S3];
 
     fn name(self) -> &'static str {
         match self {
@@ -80,19 +116,18 @@ impl Fault {
             Self::Rabbitmq => "rabbitmq_cut",
             Self::Redis => "redis_cut",
             Self::Flush => "redis_flushed",
+            Self::S3 => "s3_away",
         }
     }
 }
 
-/// The run, with every kind of fault counted.
-pub(crate) async fn run(options: &Options) -> Result<(Report, BTreeMap<&'static str, u64>)> {
+pub(crate) async fn run(options: &Options) -> Result<Report> {
     let services = Services::start().await?;
     let directory = tempfile::tempdir()?;
     let home = services.settle_in(lives::home(directory.path())?);
-    let place = Place::Postgres(services.database.url());
-    let mut run = Run::begin(options, home, place, "api").await?;
+    let (place, store) = (Place::Postgres(services.database.url()), Store::Bucket(services.bucket.clone()));
+    let mut run = Run::begin(options, home, place, store, "api").await?;
     let mut dice = Dice::new(options.seed.rotate_left(13));
-    let mut faults = BTreeMap::new();
     let mut workers = Vec::new();
     for number in 0..options.kills {
         while workers.len() < WORKERS {
@@ -101,17 +136,19 @@ pub(crate) async fn run(options: &Options) -> Result<(Report, BTreeMap<&'static 
             workers.push(work(&run.home, armed.then(|| format!("{point}:{}", 1 + dice.below(20))))?);
         }
         let fault = Fault::ALL[usize::try_from(dice.below(Fault::ALL.len() as u64)).unwrap_or(0)];
-        *faults.entry(fault.name()).or_default() += 1;
-        *faults.entry("door_killed").or_default() += 1;
         let began = Instant::now();
         let server = run.home.start_as("api").await?;
         let plan = run.plan(number, options.kills - number);
         let address = server.address.clone();
-        let dies = 500 + dice.below(2_500);
+        let half = Duration::from_millis(250 + dice.below(1_250));
+        // The last door lives long enough for most that is left to be delivered and worked through the storm.
+        let calm = if number + 1 == options.kills { LAST_LIFE } else { half };
         let (ended, ()) =
-            tokio::join!(strike(&services, fault, server, dies, &mut workers), run.matter.live(&address, plan),);
-        ended?;
-        reap(&mut workers, &mut faults);
+            tokio::join!(strike(&services, fault, server, (calm, half), &mut workers), run.matter.live(&address, plan));
+        run.weigh(ended?);
+        run.count(fault.name());
+        run.count("door_killed");
+        reap(&mut workers, &mut run);
         run.report.kills += 1;
         println!(
             "life {number}: {} and a door killed after {:.1} s; {} deliveries wait",
@@ -121,21 +158,38 @@ pub(crate) async fn run(options: &Options) -> Result<(Report, BTreeMap<&'static 
         );
         run.check(number).await?;
     }
-    while workers.len() < WORKERS {
-        workers.push(work(&run.home, None)?);
+    run.report.faults.extend(services.s3.hits().into_iter().map(|(fault, times)| (format!("s3_{fault}"), times)));
+    // None of those that are left when the faults stop may carry a fail point.
+    for worker in &mut workers {
+        worker.kill().await?;
+        run.count(Fault::Worker.name());
     }
+    let workers = (0..WORKERS).map(|_| start_worker(&run.home)).collect::<Result<_>>()?;
     run.last_of_fleet(workers).await?;
     services.broker.end().await;
-    Ok((run.report, faults))
+    if !run.report.violations.is_empty() {
+        // What went wrong can be looked at.
+        println!("kept {}", directory.keep().display());
+    }
+    Ok(run.report)
 }
 
-/// Lets the fault happen in the middle of the door's life, then kills the door.
-async fn strike(services: &Services, fault: Fault, server: Server, dies: u64, workers: &mut [Child]) -> Result<()> {
-    let half = Duration::from_millis(dies / 2);
-    sleep(half).await;
+/// Lets the fault happen in a door's life, so long after its start and before its death. Returns the most memory that anything
+/// killed had.
+async fn strike(
+    services: &Services,
+    fault: Fault,
+    server: Server,
+    (after, before): (Duration, Duration),
+    workers: &mut [Child],
+) -> Result<u64> {
+    services.s3.storm(STORM, &FAULTS);
+    sleep(after).await;
+    let mut bytes = 0;
     let cut = match fault {
         Fault::Worker => {
             if let Some(worker) = workers.last_mut() {
+                bytes = worker.id().map_or(0, machine::most_resident);
                 worker.kill().await?;
             }
             None
@@ -148,16 +202,22 @@ async fn strike(services: &Services, fault: Fault, server: Server, dies: u64, wo
             ensure!(flushed.await?.success(), "Redis was not flushed");
             None
         }
+        Fault::S3 => {
+            services.s3.storm(1, &AWAY);
+            None
+        }
     };
     if let Some(cut) = cut {
         cut.cut();
     }
-    sleep(half).await;
+    sleep(before).await;
+    bytes = bytes.max(server.process().map_or(0, machine::most_resident));
     server.kill().await?;
     if let Some(cut) = cut {
         cut.restore();
     }
-    Ok(())
+    services.s3.heal();
+    Ok(bytes)
 }
 
 fn work(home: &Home, point: Option<String>) -> Result<Child> {
@@ -168,12 +228,12 @@ fn work(home: &Home, point: Option<String>) -> Result<Child> {
 }
 
 /// Forgets workers that have died, by the harness's hand or at their fail point.
-fn reap(workers: &mut Vec<Child>, faults: &mut BTreeMap<&'static str, u64>) {
+fn reap(workers: &mut Vec<Child>, run: &mut Run) {
     workers.retain_mut(|worker| {
         let Ok(Some(status)) = worker.try_wait() else { return true };
-        // A fail point aborts (SIGABRT); the harness kills (SIGKILL).
-        if status.signal() != Some(9) {
-            *faults.entry("worker_died_at_fail_point").or_default() += 1;
+        // A fail point aborts; the harness kills.
+        if status.signal() == Some(ABORTED) {
+            run.count("worker_died_at_fail_point");
         }
         false
     });

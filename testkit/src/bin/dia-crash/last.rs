@@ -76,9 +76,10 @@ impl Run {
     /// Rows, objects and files, without a door.
     async fn look_behind(&mut self) -> Result<()> {
         self.report.violations.extend(self.trail.check(&self.place).await?);
-        let references = rows::references(&self.place, &self.home.data, self.matter.doomed.deleted()).await?;
+        let references = rows::references(&self.place, &self.store, self.matter.doomed.deleted()).await?;
         self.report.violations.extend(references);
-        self.search_for_plaintext()
+        self.search_for_plaintext()?;
+        self.search_elsewhere().await
     }
 
     /// Delivers what is left, deletes the last of the cases that are to go, and waits until nothing moves; then sends what

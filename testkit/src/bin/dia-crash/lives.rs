@@ -4,12 +4,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use testkit::{Home, Server, delivery::Dice, plaintext::Secrets};
+use testkit::{Home, Server, delivery::Dice, machine, plaintext::Secrets};
 use tokio::time::sleep;
 
 use crate::{
     Options, Report,
     matter::{Matter, Plan},
+    objects::Store,
     rows::{Place, Trail},
 };
 
@@ -49,6 +50,8 @@ pub(crate) const FAIL_POINTS: [&str; 28] = [
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The folder beside the data directory that load files refer to.
 const MOUNTED: &str = "mounted";
+/// More resident memory than this a server or worker must never have (I8), in megabytes.
+const MEMORY: u64 = 768;
 /// How often the disk is searched for plaintext, in lives.
 const SEARCH_EVERY: u64 = 10;
 
@@ -56,6 +59,7 @@ const SEARCH_EVERY: u64 = 10;
 pub(crate) struct Run {
     pub(crate) home: Home,
     pub(crate) place: Place,
+    pub(crate) store: Store,
     pub(crate) matter: Matter,
     pub(crate) report: Report,
     pub(crate) trail: Trail,
@@ -76,7 +80,8 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
     let directory = tempfile::tempdir()?;
     let home = home(directory.path())?;
     let place = Place::Directory(home.data.clone());
-    let mut run = Run::begin(options, home, place, "serve").await?;
+    let store = Store::Directory(home.data.join("objects"));
+    let mut run = Run::begin(options, home, place, store, "serve").await?;
     for life in 0..options.kills {
         run.life(life, options.kills - life).await.with_context(|| format!("in life {life}"))?;
     }
@@ -102,7 +107,7 @@ pub(crate) fn home(directory: &std::path::Path) -> Result<Home> {
 
 impl Run {
     /// Opens the matter on a first server of this kind, and kills that.
-    pub(crate) async fn begin(options: &Options, home: Home, place: Place, kind: &str) -> Result<Self> {
+    pub(crate) async fn begin(options: &Options, home: Home, place: Place, store: Store, kind: &str) -> Result<Self> {
         let server = home.start_as(kind).await?;
         let folder = home.data.with_file_name(MOUNTED);
         let (matter, secrets) = Matter::open(options, folder, &server.address, server.setup_code.as_deref()).await?;
@@ -112,7 +117,8 @@ impl Run {
         let deliveries = matter.deliveries.all.len();
         println!("{documents} documents in {deliveries} deliveries, {} kills, seed {}", options.kills, options.seed);
         let report = Report { documents, ..Report::default() };
-        Ok(Self { home, place, matter, report, trail: Trail::default(), secrets, dice: Dice::new(options.seed) })
+        let (trail, dice) = (Trail::default(), Dice::new(options.seed));
+        Ok(Self { home, place, store, matter, report, trail, secrets, dice })
     }
 
     async fn life(&mut self, number: u64, lives_left: u64) -> Result<()> {
@@ -120,6 +126,7 @@ impl Run {
             let mut child = self.home.spawn()?;
             sleep(Duration::from_millis(20 + self.dice.below(600))).await;
             child.kill().await?;
+            self.count("killed_while_starting");
             println!("life {number}: killed while starting");
         } else {
             self.serve_and_die(number, lives_left).await?;
@@ -146,6 +153,7 @@ impl Run {
         let server = match home.start().await {
             Ok(server) => server,
             Err(_) if at_point => {
+                self.count("died_at_fail_point");
                 println!("life {number}: died at {point} while starting");
                 return Ok(());
             }
@@ -156,8 +164,11 @@ impl Run {
         let random = Duration::from_millis(100 + self.dice.below(3_000));
         let address = server.address.clone();
         let end = end(server, if at_point { PATIENCE } else { random });
-        let (died, ()) = tokio::join!(end, self.matter.live(&address, plan));
-        let how = if died? { format!("died at {point}, passing {passes}") } else { "killed".to_owned() };
+        let (ended, ()) = tokio::join!(end, self.matter.live(&address, plan));
+        let (died, bytes) = ended?;
+        self.weigh(bytes);
+        self.count(if died { "died_at_fail_point" } else { "killed" });
+        let how = if died { format!("died at {point}, passing {passes}") } else { "killed".to_owned() };
         let (after, left) = (began.elapsed().as_secs_f64(), self.matter.deliveries.left());
         println!("life {number}: {how} after {after:.1} s; {left} deliveries wait");
         Ok(())
@@ -192,6 +203,20 @@ impl Run {
         Fate { point, passes, at_point: self.dice.below(3) > 0 }
     }
 
+    /// Counts a fault.
+    pub(crate) fn count(&mut self, fault: &str) {
+        *self.report.faults.entry(fault.to_owned()).or_default() += 1;
+    }
+
+    /// I8: notes the most memory a process has had.
+    pub(crate) fn weigh(&mut self, bytes: u64) {
+        let megabytes = bytes >> 20;
+        if megabytes > MEMORY {
+            self.report.violations.push(format!("I8 a process had {megabytes} MB"));
+        }
+        self.report.memory_mb_max = self.report.memory_mb_max.max(megabytes);
+    }
+
     pub(crate) fn recovered(&mut self, began: Instant) {
         self.report.recovered_s_max = self.report.recovered_s_max.max(began.elapsed().as_secs_f64());
     }
@@ -207,15 +232,27 @@ impl Run {
         println!("searched {} kB for plaintext", total / 1000);
         Ok(())
     }
+
+    /// The same in what lies elsewhere: the rows of a server, the objects of a bucket.
+    pub(crate) async fn search_elsewhere(&mut self) -> Result<()> {
+        if self.place.has_plaintext(&self.secrets).await? {
+            self.report.violations.push("I7 plaintext in the rows".to_owned());
+        }
+        let found = self.store.plaintext(&self.secrets).await?;
+        self.report.violations.extend(found.iter().map(|key| format!("I7 plaintext in the object {key}")));
+        Ok(())
+    }
 }
 
-/// Waits until the server has died by itself or its time is up, and kills it; true when it died by itself.
-async fn end(mut server: Server, time: Duration) -> Result<bool> {
+/// Waits until the server has died by itself or its time is up, and kills it; true when it died by itself, and the most memory it
+/// had otherwise.
+async fn end(mut server: Server, time: Duration) -> Result<(bool, u64)> {
     let deadline = Instant::now() + time;
     while Instant::now() < deadline && !server.has_ended() {
         sleep(Duration::from_millis(20)).await;
     }
     let died = server.has_ended();
+    let bytes = server.process().map_or(0, machine::most_resident);
     server.kill().await?;
-    Ok(died)
+    Ok((died, bytes))
 }
