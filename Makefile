@@ -67,10 +67,9 @@ fuzz:  ## look for inputs that break the parsers for SECONDS (60) in all
 	@scripts/setup fuzz
 	@fuzz/run $(SECONDS)
 
-bench-queue:  ## CPU per job beside a plain loop
+bench-queue:  ## CPU per job beside a plain loop: make bench-queue [PEERS=1] (Celery, BullMQ and Procrastinate)
 	@scripts/setup test
-	cargo build --release --locked --workspace --bins --examples
-	@"$$(scripts/target)/release/examples/bench_queue"
+	@PEERS="$(PEERS)" bench/queue/run
 
 bench-retrieval:  ## score a retrieval set: make bench-retrieval SET=dir
 	@bench/retrieval/run "$(SET)"

@@ -1,15 +1,12 @@
-//! What a job costs: enqueued in the transaction of its cause, claimed, run (doing nothing) and completed by dia's runner,
-//! against a plain loop over a plain table on the same database in the same run. Prints one JSON object.
+//! Jobs for `bench/queue/run`, which measures this process from outside: so many are enqueued, one after another, each in the
+//! transaction of its cause with an audit event, then claimed, run and completed by dia's runner; each sleeps for so many
+//! milliseconds. `plain` does the same work in a plain loop over a plain table.
 //!
-//! `cargo run --release --example bench_queue -- 5000`
+//! `bench_queue dia|plain JOBS MILLISECONDS [POSTGRES-URL [AMQP-URL]]`; without a URL the rows lie in SQLite, and bells ring at home.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a bench that cannot run has failed, and its output is JSON"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot run has failed")]
 
-use std::{sync::Arc, time::Instant};
+use std::{sync::Arc, time::Duration};
 
 use domain::{
     actor::Actor,
@@ -18,7 +15,11 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::Executor as _;
-use storage::{Db, Storage, audit::Audit};
+use storage::{
+    Db, PostgresSettings, Storage,
+    audit::Audit,
+    queue::{AmqpSettings, Bell},
+};
 use testkit::TestStorage;
 use tokio_util::sync::CancellationToken;
 use workers::{
@@ -40,36 +41,21 @@ impl Job for Nothing {
     }
 }
 
-struct Idle(tokio::sync::mpsc::UnboundedSender<()>);
+struct Sleeper {
+    time: Duration,
+    done: tokio::sync::mpsc::UnboundedSender<()>,
+}
 
-impl Handler<Nothing> for Idle {
+impl Handler<Nothing> for Sleeper {
     async fn run(&self, _: &Nothing, _: &Run) -> Result<(), JobError> {
-        self.0.send(()).map_err(JobError::retry)
+        if !self.time.is_zero() {
+            tokio::time::sleep(self.time).await;
+        }
+        self.done.send(()).map_err(JobError::retry)
     }
 }
 
-/// Processor and wall time per job, in microseconds.
-#[derive(Serialize)]
-struct Cost {
-    cpu_us: f64,
-    wall_us: f64,
-}
-
-/// User and system time of all threads so far, in seconds (`/proc/self/stat`, in hundredths).
-fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
-}
-
-async fn measured(jobs: u32, work: impl Future<Output = ()>) -> Cost {
-    let (before, begun) = (cpu(), Instant::now());
-    work.await;
-    let per_job = 1e6 / f64::from(jobs);
-    Cost { cpu_us: (cpu() - before) * per_job, wall_us: begun.elapsed().as_secs_f64() * per_job }
-}
-
-async fn dia(storage: &Storage, jobs: u32) {
+async fn dia(storage: &Storage, jobs: u32, time: Duration) {
     for n in 0..jobs {
         let mut tx = storage.begin(&Actor::system(domain::ids::fresh())).await.unwrap();
         tx.audit(Audit::JobsSwept { enqueued: 1 }).await.unwrap();
@@ -77,7 +63,7 @@ async fn dia(storage: &Storage, jobs: u32) {
         tx.commit().await.unwrap();
     }
     let (done, mut seen) = tokio::sync::mpsc::unbounded_channel();
-    let registry = Registry::default().on::<Nothing>(&Arc::new(Idle(done)));
+    let registry = Registry::default().on::<Nothing>(&Arc::new(Sleeper { time, done }));
     let shutdown = CancellationToken::new();
     let config = WorkersConfig { queues: vec![Queue::Ingest], ingest: 32, ..WorkersConfig::default() };
     let workers = runner::start(storage.clone(), registry, &config, shutdown.clone());
@@ -94,7 +80,7 @@ const ENQUEUE: &str = "insert into plain_jobs (id, payload, state) values ($1, '
 const DONE: &str = "update plain_jobs set state = 'done' where id = $1";
 
 macro_rules! plain {
-    ($pool:expr, $begin:literal, $jobs:expr, $claim:literal) => {{
+    ($pool:expr, $begin:literal, $jobs:expr, $time:expr, $claim:literal) => {{
         let pool = $pool;
         pool.execute(TABLES).await.unwrap();
         pool.execute("create index plain_due on plain_jobs (id) where state = 'ready'").await.unwrap();
@@ -109,24 +95,29 @@ macro_rules! plain {
             let job: Option<(i32, String)> = sqlx::query_as($claim).fetch_optional(&mut *tx).await.unwrap();
             let Some((id, payload)) = job else { break };
             let _: Nothing = serde_json::from_str(&payload).unwrap();
+            if !$time.is_zero() {
+                tokio::time::sleep($time).await;
+            }
             sqlx::query(DONE).bind(id).execute(&mut *tx).await.unwrap();
             tx.commit().await.unwrap();
         }
     }};
 }
 
-async fn plain_loop(storage: &Storage, jobs: u32) {
+async fn plain_loop(storage: &Storage, jobs: u32, time: Duration) {
     match &storage.db {
         Db::Sqlite { writer, .. } => plain!(
             writer,
             "BEGIN IMMEDIATE",
             jobs,
+            time,
             "select id, payload from plain_jobs where state = 'ready' order by id limit 1"
         ),
         Db::Postgres(pool) => plain!(
             pool,
             "BEGIN",
             jobs,
+            time,
             "select id, payload from plain_jobs where state = 'ready' order by id limit 1 for update skip locked"
         ),
     }
@@ -134,25 +125,21 @@ async fn plain_loop(storage: &Storage, jobs: u32) {
 
 #[tokio::main]
 async fn main() {
-    let jobs = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(5_000);
-    let mut report = serde_json::Map::new();
-    for (name, test) in [("sqlite", TestStorage::sqlite().await), ("postgres", TestStorage::postgres().await)] {
-        let dia = measured(jobs, dia(&test.storage, jobs)).await;
-        let plain = measured(jobs, plain_loop(&test.storage, jobs)).await;
-        report.insert(
-            name.to_owned(),
-            serde_json::json!({ "ratio": dia.cpu_us / plain.cpu_us, "dia": dia, "plain_loop": plain }),
-        );
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [system, jobs, milliseconds, urls @ ..] = &arguments[..] else { panic!("see the head of this example") };
+    let (jobs, time) = (jobs.parse().unwrap(), Duration::from_millis(milliseconds.parse().unwrap()));
+    let test = TestStorage::sqlite().await;
+    let mut storage = test.storage.clone();
+    if let Some(url) = urls.first() {
+        storage.db = Db::postgres(url, &PostgresSettings::default()).await.unwrap();
     }
-    let of = |database: &str, what: &str| report[database][what]["cpu_us"].clone();
-    println!(
-        "{}",
-        serde_json::json!({
-            "jobs": jobs,
-            "dia_cpu_us_per_job": of("postgres", "dia"),
-            "plain_loop_cpu_us_per_job": of("postgres", "plain_loop"),
-            "ratio": report["postgres"]["ratio"],
-            "databases": report,
-        })
-    );
+    if let Some(url) = urls.get(1) {
+        let settings = AmqpSettings { url: url.clone(), prefix: format!("bench-{}", domain::ids::fresh().simple()) };
+        storage.bell = Bell::amqp(&settings).unwrap();
+    }
+    match system.as_str() {
+        "dia" => dia(&storage, jobs, time).await,
+        "plain" => plain_loop(&storage, jobs, time).await,
+        other => panic!("{other} is not measured here"),
+    }
 }
