@@ -12,6 +12,7 @@ MODE ?= embedded
 FILES ?= 240
 MOST ?= 8
 SECONDS ?= 60
+MUTATIONS ?= 10000
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -58,6 +59,11 @@ crash-full-disk:  ## let the disk run full under the server; no false promise, a
 	cargo build --workspace --all-targets --locked
 	@"$$(scripts/target)/debug/dia-crash" --full-disk
 
+audit-check:  ## 64 writers of the audit log at once on both databases, then MUTATIONS (10,000) changes to bundles of it; all must be found
+	@scripts/setup test
+	cargo build --workspace --all-targets --locked
+	@"$$(scripts/target)/debug/dia-audit-check" $(MUTATIONS)
+
 autoscale-sim:  ## a burst of FILES (240) before local workers, scaled to at most MOST (8) as `dia autoscale` says; drain time against the ideal
 	@scripts/setup test
 	cargo build --workspace --all-targets --locked
@@ -102,4 +108,4 @@ identify:  ## name every file under DIR by its bytes; compare with extension and
 bench-search:  ## search latency over 200,000 passages
 	@bench/search/run
 
-.PHONY: help run setup lint test demo crash soak crash-full-disk autoscale-sim fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search bench-scale check-deploy
+.PHONY: help run setup lint test audit-check demo crash soak crash-full-disk autoscale-sim fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search bench-scale check-deploy

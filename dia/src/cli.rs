@@ -58,6 +58,20 @@ pub(crate) enum Command {
     /// Look after queues, on the data directory itself (also while dia serves).
     #[command(subcommand)]
     Queues(QueuesCommand),
+    /// Look after the signed log of what was done, on the data directory itself (also while dia serves).
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Check a bundle of the audit log that a server handed out; needs nothing but the file and the key.
+    Verify {
+        /// The bundle.
+        bundle: PathBuf,
+        /// The key that you have pinned, as `dia audit key` prints it.
+        #[arg(long)]
+        key: String,
+        /// Checkpoints that you have kept, files or directories: a log that is shorter, or another one, is refused.
+        #[arg(long = "checkpoints")]
+        kept: Vec<PathBuf>,
+    },
     /// Look after the list of files that are left out of every case (deNIST).
     #[command(subcommand)]
     KnownFiles(KnownFilesCommand),
@@ -125,6 +139,15 @@ pub(crate) enum QueuesCommand {
         /// ingest, extract, ocr, index, relate, chat, network or maintenance.
         queue: String,
     },
+}
+
+/// `dia audit …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Print the public key that verifies the log: pin it where nobody can change it.
+    Key,
+    /// Make every leaf and hash of the log again from its rows, and compare with all checkpoints, the published ones included.
+    Check,
 }
 
 /// `dia known-files …`
@@ -298,6 +321,15 @@ pub(crate) enum ClientCommand {
     /// Passwords that open the protected documents of a case: tried on what comes, and again on what could not be opened.
     #[command(subcommand)]
     Passwords(PasswordsCommand),
+    /// Take what was done away as a file with its proofs, for `dia verify`.
+    Trail {
+        /// The case's id; the whole log when absent (administrators).
+        #[arg(long)]
+        case: Option<String>,
+        /// The file to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Read a batch again: what an older version or other settings read, and the exceptions they left.
     Reprocess {
         /// The database's id.

@@ -61,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) pipeline: pipeline::Settings,
     /// The model that writes answers.
     pub(crate) llm: workers::LlmConfig,
+    /// The audit log.
+    pub(crate) audit: workers::checkpoints::AuditConfig,
     /// Where files may be fetched from.
     pub(crate) references: workers::ReferencesConfig,
 }
@@ -169,6 +171,7 @@ impl Config {
         config.workers.check().map_err(anyhow::Error::msg).context("in [workers]")?;
         config.autoscale.check().map_err(anyhow::Error::msg).context("in [autoscale]")?;
         config.llm.check().map_err(anyhow::Error::msg).context("in [llm]")?;
+        config.audit.check().map_err(anyhow::Error::msg).context("in [audit]")?;
         config.references.check().map_err(anyhow::Error::msg).context("in [references]")?;
         if config.pipeline.pdfium_library.is_none() {
             config.pipeline.pdfium_library = variable("DIA_PDFIUM_LIBRARY").map(PathBuf::from);
@@ -232,6 +235,7 @@ mod tests {
             ("autoscale", toml::Value::try_from(AutoscaleConfig::default()).unwrap()),
             ("pipeline", toml::Value::try_from(pipeline::Settings::default()).unwrap()),
             ("llm", toml::Value::try_from(workers::LlmConfig::default()).unwrap()),
+            ("audit", toml::Value::try_from(workers::checkpoints::AuditConfig::default()).unwrap()),
             ("references", toml::Value::try_from(workers::ReferencesConfig::default()).unwrap()),
         ] {
             assert_eq!(table(&written, name), code, "[{name}]");

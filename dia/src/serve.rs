@@ -173,7 +173,15 @@ fn work_context(config: &Config, cache: BlockCache) -> Result<WorkContext> {
         path => Some(KnownFiles::open(path).with_context(|| format!("cannot open {}", path.display()))?),
     };
     let references = References::new(&config.references).context("in [references]")?;
-    Ok(WorkContext { reader, config: config.workers.clone(), known_files, llm: config.llm.clone(), references, cache })
+    Ok(WorkContext {
+        reader,
+        config: config.workers.clone(),
+        known_files,
+        llm: config.llm.clone(),
+        audit: config.audit.clone().located(&config.directory()?),
+        references,
+        cache,
+    })
 }
 
 /// Cancelled by SIGINT (Ctrl-C) or SIGTERM.

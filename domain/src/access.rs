@@ -135,6 +135,8 @@ pub enum SystemAction {
     ManageUsers,
     /// List, retry, cancel jobs; pause queues.
     ManageJobs,
+    /// Read what was done in the whole system, without what events of cases say.
+    ReadAudit,
 }
 
 /// The scopes that hold `action`: a key with any of them may do it where its person may. Nothing in a case can be done without
@@ -170,6 +172,7 @@ fn scopes_of_system(action: SystemAction) -> &'static [Scope] {
         SystemAction::CreateCase => &[Scope::CasesWrite],
         SystemAction::ManageUsers => &[],
         SystemAction::ManageJobs => &[Scope::JobsWrite],
+        SystemAction::ReadAudit => &[Scope::AuditRead],
     }
 }
 
@@ -223,7 +226,9 @@ fn person_may(role: Option<CaseRole>, action: Action) -> bool {
 fn person_may_system(role: SystemRole, action: SystemAction) -> bool {
     match action {
         SystemAction::CreateCase => true,
-        SystemAction::ManageUsers | SystemAction::ManageJobs => role == SystemRole::Administrator,
+        SystemAction::ManageUsers | SystemAction::ManageJobs | SystemAction::ReadAudit => {
+            role == SystemRole::Administrator
+        }
     }
 }
 
@@ -330,6 +335,7 @@ mod tests {
             (SystemAction::CreateCase, Some(Scope::CasesWrite), SystemRole::Member),
             (SystemAction::ManageUsers, None, SystemRole::Administrator),
             (SystemAction::ManageJobs, Some(Scope::JobsWrite), SystemRole::Administrator),
+            (SystemAction::ReadAudit, Some(Scope::AuditRead), SystemRole::Administrator),
         ] {
             for tried in Scope::ALL {
                 let want = scope == Some(*tried);

@@ -248,6 +248,7 @@ pub async fn destroy_key(tx: &mut Tx, case: CaseId) -> Result<bool> {
     let destroyed = change!(tx, c => sqlx::query(
         "delete from case_keys where case_id = $1 and exists (select 1 from cases where id = $1 and deleted_at is not null)")
         .bind(case.uuid()).execute(c).await.map(|r| r.rows_affected()))?;
+    tx.forget_case_key();
     Ok(destroyed > 0)
 }
 

@@ -19,6 +19,13 @@ pub async fn fire<J: Job>(storage: &Storage, job: &J, every: Duration) -> Result
     Ok(due)
 }
 
+/// Enqueues a unique job now, whatever its schedule says.
+pub async fn at_once<J: Job>(storage: &Storage, job: &J) -> Result<()> {
+    let mut tx = storage.begin_machinery().await?;
+    tx.enqueue(job).await?;
+    tx.commit().await
+}
+
 async fn take(tx: &mut Tx, name: &str, every: Duration) -> Result<bool> {
     let now = tx.shared_now().await?;
     let moved = change!(tx, c => sqlx::query(

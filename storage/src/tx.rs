@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    actor::{Actor, Who},
+    actor::Actor,
     clock::{Clock, Timestamp},
     events::{Event, Topic},
-    ids::{AuditId, CaseId, JobId},
+    ids::{CaseId, JobId},
     jobs::Queue,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use crate::{
     Storage,
-    audit::Audit,
-    db::{Db, change, query},
+    audit::{self, Audit},
+    db::{Db, query},
     error::{Error, Result},
     failpoint,
     vault::{CaseKey, Place},
@@ -44,6 +44,8 @@ pub struct Tx {
     audited: bool,
     rings: BTreeMap<Queue, Vec<JobId>>,
     events: Vec<(Topic, Event)>,
+    /// Asked for many times in a transaction, of one case as a rule.
+    case_key: Option<(CaseId, CaseKey)>,
 }
 
 impl Storage {
@@ -90,6 +92,7 @@ impl Storage {
             audited: false,
             rings: BTreeMap::new(),
             events: Vec::new(),
+            case_key: None,
         }
     }
 }
@@ -131,23 +134,7 @@ impl Tx {
 
     /// Writes an audit event in this transaction.
     pub async fn audit(&mut self, event: Audit) -> Result<()> {
-        let (kind, session) = match self.actor.who {
-            Who::User { session, .. } => ("user", Some(session.uuid())),
-            Who::Key { .. } => ("key", None),
-            Who::Anonymous => ("anonymous", None),
-            Who::System { .. } => ("system", None),
-        };
-        let actor = self.actor.user().map(domain::ids::UserId::uuid);
-        let key = self.actor.key().map(domain::ids::ApiKeyId::uuid);
-        let record = event.record();
-        let (now, origin) = (self.now, self.actor.origin.clone());
-        change!(self, c => sqlx::query(
-            "insert into audit_events (id, at, actor_kind, actor_id, session_id, request_id, address, agent, action, case_id,
-             resource_type, resource_id, details, key_id) values ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14)")
-            .bind(AuditId::new().uuid()).bind(now.0).bind(kind).bind(actor).bind(session).bind(origin.request)
-            .bind(&origin.address).bind(&origin.agent).bind(record.action).bind(record.case.map(CaseId::uuid))
-            .bind(record.resource_type).bind(record.resource).bind(sqlx::types::Json(&record.details)).bind(key)
-            .execute(c).await.map(drop))?;
+        audit::write(self, event).await?;
         self.audited = true;
         Ok(())
     }
@@ -188,14 +175,33 @@ impl Tx {
         Ok(())
     }
 
-    /// The key of a case, unwrapped afresh from its row; [`Error::NotFound`] once it was destroyed.
+    /// The key of a case, from its row; [`Error::NotFound`] once it was destroyed.
     pub async fn case_key(&mut self, case: CaseId) -> Result<CaseKey> {
+        if let Some((_, key)) = self.case_key.as_ref().filter(|(of, _)| *of == case) {
+            return Ok(key.clone());
+        }
         let row: Option<(i64, Vec<u8>)> = query!(self, c => sqlx::query_as(
             "select version, wrapped from case_keys where case_id = $1 order by version desc limit 1")
             .bind(case.uuid()).fetch_optional(c).await)?;
         let (version, wrapped) = row.ok_or(Error::NotFound)?;
         let version = u32::try_from(version).map_err(|_| Error::Invalid("key version out of range"))?;
-        Ok(self.storage.vault.unwrap_case_key(case, version, &wrapped)?)
+        let key = self.storage.vault.unwrap_case_key(case, version, &wrapped)?;
+        self.case_key = Some((case, key.clone()));
+        Ok(key)
+    }
+
+    /// The same; `None` once it was destroyed.
+    pub(crate) async fn case_key_if_any(&mut self, case: CaseId) -> Result<Option<CaseKey>> {
+        match self.case_key(case).await {
+            Ok(key) => Ok(Some(key)),
+            Err(Error::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Forgets the key that was asked for last, because it was destroyed.
+    pub(crate) fn forget_case_key(&mut self) {
+        self.case_key = None;
     }
 }
 

@@ -16,6 +16,7 @@ mod proxy;
 mod rows;
 pub mod s3;
 mod server;
+pub mod tamper;
 
 pub use broker::Broker;
 pub use client::{Client, Method, Received, Refused};

@@ -13,12 +13,13 @@ use domain::{
     access::SystemRole,
     actor::{Actor, Origin, Who},
     clock::{Clock, Timestamp},
-    ids::{SessionId, UserId},
+    ids::{CaseId, SessionId, UserId},
+    page::{MAX_LIMIT, PageQuery},
 };
 use futures::TryStreamExt as _;
 use sqlx::{Connection as _, PgConnection, SqliteConnection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 use storage::{
-    Db, PostgresSettings, Storage,
+    Db, PostgresSettings, Storage, audit,
     limits::Limits,
     objects::{Objects, S3Settings},
     pubsub::{PubSub, RedisSettings},
@@ -218,6 +219,25 @@ impl TestStorage {
 }
 
 impl TestStorage {
+    /// The audit trail of a case with what its events say, opened.
+    pub async fn trail(&self, case: CaseId) -> Vec<audit::Entry> {
+        let mut tx = self.storage.read(&Actor::system(domain::ids::fresh())).await.unwrap();
+        let (mut entries, mut page) = (Vec::new(), PageQuery { cursor: None, limit: Some(MAX_LIMIT) });
+        loop {
+            let found = audit::list(&mut tx, case, &audit::Filter::default(), &page).await.unwrap();
+            entries.extend(found.items);
+            match found.next_cursor {
+                Some(cursor) => page.cursor = Some(cursor),
+                None => return entries,
+            }
+        }
+    }
+
+    /// What the events of a case say, as one text to look for words in.
+    pub async fn said(&self, case: CaseId) -> String {
+        self.trail(case).await.iter().map(|entry| entry.details.to_string()).collect()
+    }
+
     /// Changes rows behind storage's back, where nothing in dia does it (yet).
     pub async fn statement(&self, sql: &str) {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());

@@ -5,7 +5,9 @@ use index::BlockCache;
 use pipeline::Reader;
 use storage::known_files::KnownFiles;
 
-use crate::{config::WorkersConfig, llm::LlmConfig, references::References, runner::JobError};
+use crate::{
+    checkpoints::AuditConfig, config::WorkersConfig, llm::LlmConfig, references::References, runner::JobError,
+};
 
 /// Everything a job may need that is chosen at start.
 #[derive(Debug, Clone)]
@@ -18,6 +20,8 @@ pub struct Context {
     pub known_files: Option<KnownFiles>,
     /// The model that writes answers, if there is one.
     pub llm: LlmConfig,
+    /// When the audit log is signed, and where checkpoints are published: without a directory in the process's log alone.
+    pub audit: AuditConfig,
     /// Where files may be fetched from that load files name.
     pub references: References,
     /// Decrypted blocks of indexes; the API of the same process shares it.

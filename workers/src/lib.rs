@@ -2,6 +2,7 @@
 //! them; each job is one file in `jobs`; `schedule` is the one table of what happens by the clock.
 
 mod answer;
+pub mod checkpoints;
 mod clamd;
 mod config;
 mod context;
@@ -35,7 +36,8 @@ impl Workers {
         config: &WorkersConfig,
         shutdown: CancellationToken,
     ) -> JoinHandle<()> {
-        let schedule = tokio::spawn(schedule::run(storage.clone(), config.collect(), shutdown.clone()));
+        let every = schedule::Every { collect: config.collect(), seal: context.audit.every() };
+        let schedule = tokio::spawn(schedule::run(storage.clone(), every, shutdown.clone()));
         let running = runner::start(storage, jobs::registry(context), config, shutdown);
         tokio::spawn(async move {
             let _both = tokio::join!(schedule, running);

@@ -2,24 +2,47 @@
 
 use std::time::{Duration, Instant};
 
-use domain::jobs::{CollectGarbage, Job, SweepJobs};
-use storage::{Storage, schedules};
+use domain::jobs::{CollectGarbage, Job, SealAudit, SweepJobs};
+use storage::{Storage, audit::log, schedules};
 use tokio_util::sync::CancellationToken;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// How often the table is looked at.
 const TICK: Duration = Duration::from_secs(5);
 
-/// Fires what is due until the shutdown; garbage is collected every `collect_every`. Many processes may do this at once: a
+/// Fires what is due until the shutdown; what the configuration says is done so often. Many processes may do this at once: a
 /// schedule fires once.
-pub(crate) async fn run(storage: Storage, collect_every: Duration, shutdown: CancellationToken) {
-    let (mut sweep, mut collect) = (Due::now(), Due::now());
+pub(crate) async fn run(storage: Storage, every: Every, shutdown: CancellationToken) {
+    let (mut sweep, mut collect, mut seal) = (Due::now(), Due::now(), Due::now());
     loop {
         sweep.fire(&storage, &SweepJobs {}, SWEEP_EVERY).await;
-        collect.fire(&storage, &CollectGarbage {}, collect_every).await;
+        collect.fire(&storage, &CollectGarbage {}, every.collect).await;
+        seal.fire(&storage, &SealAudit {}, every.seal).await;
+        seal_at_once(&storage).await;
         if shutdown.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
             return;
         }
+    }
+}
+
+/// How often things are done that the configuration says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Every {
+    /// Garbage is collected.
+    pub collect: Duration,
+    /// The audit log is signed.
+    pub seal: Duration,
+}
+
+/// Many events do not wait for the clock.
+async fn seal_at_once(storage: &Storage) {
+    let sealed = match log::is_due(storage).await {
+        Ok(true) => schedules::at_once(storage, &SealAudit {}).await,
+        Ok(false) => return,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = sealed {
+        tracing::warn!(%error, "the audit log could not be looked at; it is repeated");
     }
 }
 

@@ -3,29 +3,22 @@
 use axum::{http::StatusCode, response::Response};
 use domain::{
     access::Action,
-    ids::{ApiKeyId, CaseId, UserId},
+    ids::{CaseId, UserId},
     page::PageQuery,
 };
 use serde::{Deserialize, Serialize};
-use storage::{
-    audit,
-    cases::{Case, CaseFilter, NewCase},
-};
+use storage::cases::{Case, CaseFilter, NewCase};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use crate::{
     Result, State,
-    extract::{CurrentUser, Idempotent, Json, PageParams, Path, Query, SignedIn, created, kept},
+    extract::{CurrentUser, Idempotent, Json, Path, Query, SignedIn, created, kept},
     openapi::PageBody,
 };
 
 pub(super) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(list_cases, create_case))
-        .routes(routes!(read_case, update_case, delete_case))
-        .routes(routes!(read_audit))
+    OpenApiRouter::new().routes(routes!(list_cases, create_case)).routes(routes!(read_case, update_case, delete_case))
 }
 
 /// What a case is made of.
@@ -181,63 +174,4 @@ async fn delete_case(state: State, SignedIn(user): SignedIn, Path(id): Path<Case
     case.delete(&mut tx).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// One thing that was done.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct AuditBody {
-    /// Its id, in order of writing.
-    pub id: Uuid,
-    /// When (RFC 3339).
-    pub at: String,
-    /// `user`, `key`, `system` or `anonymous`.
-    pub actor_kind: String,
-    /// The person, if any.
-    pub actor_id: Option<Uuid>,
-    /// The API key they acted with, if any.
-    pub key_id: Option<Uuid>,
-    /// The request.
-    pub request_id: Uuid,
-    /// `thing.verb`.
-    pub action: String,
-    /// What kind of thing.
-    pub resource_type: String,
-    /// Which.
-    pub resource_id: Option<Uuid>,
-    /// Fields of the event: ids and names, never text of a document.
-    #[schema(value_type = Object)]
-    pub details: serde_json::Value,
-}
-
-impl From<audit::Entry> for AuditBody {
-    fn from(entry: audit::Entry) -> Self {
-        Self {
-            id: entry.id.uuid(),
-            at: entry.at.rfc3339(),
-            actor_kind: entry.actor_kind,
-            actor_id: entry.actor.map(UserId::uuid),
-            key_id: entry.key.map(ApiKeyId::uuid),
-            request_id: entry.request,
-            action: entry.action,
-            resource_type: entry.resource_type,
-            resource_id: entry.resource,
-            details: entry.details,
-        }
-    }
-}
-
-/// What was done in a case, oldest first.
-#[utoipa::path(
-    get, path = "/cases/{id}/audit", tag = "cases", params(("id" = Uuid, Path), PageParams),
-    responses((status = 200, body = PageBody<AuditBody>))
-)]
-async fn read_audit(
-    state: State,
-    user: CurrentUser,
-    Path(id): Path<CaseId>,
-    Query(page): Query<PageParams>,
-) -> Result<Json<PageBody<AuditBody>>> {
-    let mut tx = state.storage.read(&user.actor).await?;
-    let case = Case::find(&mut tx, id, Action::ReadAudit).await?;
-    Ok(Json(audit::list(&mut tx, case.id, &page.into()).await?.into()))
 }

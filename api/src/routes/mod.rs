@@ -3,6 +3,7 @@
 #![allow(unused_qualifications, reason = "the expansion of utoipa::path writes them")]
 
 pub mod api_keys;
+pub mod audit;
 pub mod auth;
 pub mod batch_errors;
 pub mod batches;
@@ -44,6 +45,7 @@ pub(crate) fn of_process() -> OpenApiRouter<State> {
 pub fn all() -> OpenApiRouter<State> {
     let resources = OpenApiRouter::new()
         .merge(api_keys::routes())
+        .merge(audit::routes())
         .merge(auth::routes())
         .merge(batch_errors::routes())
         .merge(batches::routes())

@@ -46,6 +46,7 @@ struct Matter {
 }
 
 /// Operation id, for whom, and the body where one is wanted. What takes things away stands last.
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn table(matter: &Matter) -> Vec<(&'static str, For, Value)> {
     let id = |name: &str| matter.ids[name].clone();
     let none = Value::Null;
@@ -83,6 +84,12 @@ fn table(matter: &Matter) -> Vec<(&'static str, For, Value)> {
         ("set_member", Holders(&[CasesWrite]), json!({ "role": "reviewer" })),
         ("remove_member", Holders(&[CasesWrite]), none.clone()),
         ("read_audit", Holders(&[AuditRead]), none.clone()),
+        ("read_audit_bundle", Holders(&[AuditRead]), none.clone()),
+        ("prove_event", Holders(&[AuditRead]), none.clone()),
+        ("read_system_audit", Holders(&[AuditRead]), none.clone()),
+        ("read_log_bundle", Holders(&[AuditRead]), none.clone()),
+        ("read_checkpoint", AnyKey, none.clone()),
+        ("prove_growth", AnyKey, none.clone()),
         ("create_database", Holders(&[DatabasesWrite]), json!({ "case_id": matter.case, "name": "x" })),
         ("update_database", Holders(&[DatabasesWrite]), json!({ "name": "x" })),
         ("reindex_database", Holders(&[DatabasesWrite]), none.clone()),
@@ -172,6 +179,7 @@ impl Matter {
         ids.insert("message", asked.text("/answer_id"));
         let context = format!("/api/v1/chat/context?conversation_id={}", ids["conversation"]);
         ids.insert("context", door.get(&context).by(root).send().await.expect(200).text("/0/id"));
+        ids.insert("event", door.test.trail(papers.case).await[0].id.to_string());
         let member = door.member().await;
         let role = json!({ "role": "reviewer" });
         door.put(&format!("{case}/members/{}", member.id), &role).by(root).send().await.expect(204);
@@ -209,12 +217,14 @@ impl Matter {
             .replace("{upload}", &id("upload"))
             .replace("{user_id}", &id("member"))
             .replace("{password_id}", &id("password"))
+            .replace("{event_id}", &id("event"))
             .replace("{number}", "1")
             .replace("{name}", "ocr");
         let query = match operation {
             "read_history" | "list_context" => format!("?conversation_id={}", id("conversation")),
             "search_chat" | "search_case" | "search_database" => "?q=signed".to_owned(),
             "deliver_load_file" => "?name=x".to_owned(),
+            "prove_growth" => "?from=0&to=0".to_owned(),
             _ => String::new(),
         };
         format!("{filled}{query}")

@@ -8,6 +8,7 @@ mod journal;
 mod passwords;
 mod read;
 mod session;
+mod trail;
 
 use anyhow::Result;
 
@@ -30,6 +31,7 @@ pub(crate) async fn run(command: ClientCommand, server: String) -> Result<()> {
         ClientCommand::Reprocess { database, batch, all } => {
             exceptions::reprocess(&server, &database, &batch, all).await
         }
+        ClientCommand::Trail { case, out } => trail::run(&server, case.as_deref(), &out).await,
         ClientCommand::Search { database, query } => read::search(&server, &database, &query).await,
         ClientCommand::Ask { case, database, question } => {
             ask::run(&server, &case, database.as_deref(), &question).await

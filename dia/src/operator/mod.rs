@@ -1,5 +1,6 @@
 //! The operator's commands: they work on the data directory itself, so they also work when the server is down.
 
+mod audit;
 mod autoscale;
 mod jobs;
 mod known_files;
@@ -10,6 +11,7 @@ use std::path::Path;
 use anyhow::Result;
 use domain::{actor::Actor, ids};
 
+pub(crate) use audit::{audit, verify};
 pub(crate) use autoscale::{AutoscaleConfig, autoscale};
 pub(crate) use jobs::{jobs, queues};
 pub(crate) use known_files::known_files;

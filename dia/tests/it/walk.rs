@@ -1,8 +1,13 @@
 //! The walk of the README, with the command line.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
-use crate::server::Server;
+use crate::server::{Server, dia};
 
 fn write(folder: &Path, name: &str, text: &str) {
     let path = folder.join(name);
@@ -184,8 +189,7 @@ fn one_directory_has_one_server_and_a_wrong_key_is_noticed() {
     let home = server.stop();
     let key = home.path().join(".local/share/dia/keys/root.key");
     fs::remove_file(&key).unwrap();
-    let migrate =
-        std::process::Command::new(env!("CARGO_BIN_EXE_dia")).arg("migrate").env("HOME", home.path()).output().unwrap();
+    let migrate = Command::new(env!("CARGO_BIN_EXE_dia")).arg("migrate").env("HOME", home.path()).output().unwrap();
     assert!(!migrate.status.success());
     assert!(String::from_utf8_lossy(&migrate.stderr).contains("root.key"), "{migrate:?}");
 }
@@ -223,7 +227,7 @@ fn configuration_mistakes_are_named() {
         ("[web]\n", "web"),
     ] {
         fs::write(&file, text).unwrap();
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_dia"))
+        let output = Command::new(env!("CARGO_BIN_EXE_dia"))
             .args(["config", "check", "--config", file.to_str().unwrap()])
             .env("HOME", folder.path())
             .output()
@@ -231,4 +235,52 @@ fn configuration_mistakes_are_named() {
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && message.contains(named), "{text}: {message}");
     }
+}
+
+#[test]
+fn what_was_done_is_verified_without_the_server() {
+    let variables = [("DIA_AUDIT__CHECKPOINT_SECONDS", "1")];
+    let server = Server::start_with(tempfile::tempdir().unwrap(), &variables);
+    let (case, _) = ready(&server);
+    let folder = tempfile::tempdir().unwrap();
+    let (trail, log) = (folder.path().join("trail.ndjson"), folder.path().join("log.ndjson"));
+    let deadline = Instant::now() + Duration::from_mins(1);
+    // The case is in the log within seconds.
+    while fs::read_to_string(&trail).map_or(0, |text| text.lines().count()) < 3 {
+        assert!(Instant::now() < deadline, "nothing was signed");
+        server.run(&["trail", "--case", &case, "--out", trail.to_str().unwrap()]);
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    server.ok(&["trail", "--out", log.to_str().unwrap()]);
+    let key = server.ok(&["audit", "key"]);
+    assert!(server.ok(&["audit", "check"]).contains("\"problems\": 0"));
+    let home = server.stop();
+    let checkpoints = home.path().join(".local/share/dia/checkpoints");
+    let verify = |file: &Path, key: &str| {
+        let arguments =
+            ["verify", file.to_str().unwrap(), "--key", key, "--checkpoints", checkpoints.to_str().unwrap()];
+        dia(home.path()).args(arguments).output().unwrap()
+    };
+    assert!(fs::read_dir(&checkpoints).unwrap().count() > 0);
+    for file in [&trail, &log] {
+        // Checkpoints that came after the file was taken say that it is old, and are not given.
+        let bare = dia(home.path()).args(["verify", file.to_str().unwrap(), "--key", &key]).output().unwrap();
+        assert!(bare.status.success(), "{}", String::from_utf8_lossy(&bare.stderr));
+        let text = fs::read_to_string(file).unwrap();
+        fs::write(file, text.replacen("case.created", "case.creates", 1)).unwrap();
+        let refused = verify(file, &key);
+        assert!(!refused.status.success());
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("not as they were signed"));
+        let refused = verify(file, "dia/0+00000000+AA==");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("--key"));
+    }
+    // Rows changed while the server is down are found, and not signed over when it is up again.
+    let changed = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); \
+        c.execute(\"update audit_events set at = at - 1 where action = 'case.created'\"); c.commit()";
+    let rows = home.path().join(".local/share/dia/dia.sqlite");
+    assert!(Command::new("python3").args(["-c", changed]).arg(&rows).status().unwrap().success());
+    let found = dia(home.path()).args(["audit", "check"]).output().unwrap();
+    assert!(
+        !found.status.success() && String::from_utf8_lossy(&found.stdout).contains("is not the one that was logged")
+    );
 }

@@ -413,8 +413,25 @@ impl Job for SweepJobs {
     }
 }
 
+/// Give audit events their positions in the log, sign it and publish what was signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealAudit {}
+
+impl Job for SealAudit {
+    const KIND: &'static str = "seal_audit";
+    const QUEUE: Queue = Queue::Maintenance;
+
+    fn case(&self) -> Option<CaseId> {
+        None
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(Self::KIND.to_owned())
+    }
+}
+
 /// Every kind, for tests that enumerate them.
-pub const KINDS: [&str; 15] = [
+pub const KINDS: [&str; 16] = [
     IngestDocument::KIND,
     ExtractText::KIND,
     RecogniseText::KIND,
@@ -430,6 +447,7 @@ pub const KINDS: [&str; 15] = [
     PurgeCase::KIND,
     CollectGarbage::KIND,
     SweepJobs::KIND,
+    SealAudit::KIND,
 ];
 
 #[cfg(test)]

@@ -15,9 +15,12 @@ use crate::{Error, Result};
 /// The audit trail can only grow.
 const PRIVILEGES: [(&str, &[&str]); 5] = [
     ("select", &["_sqlx_migrations"]),
-    ("select, insert", &["audit_events", "readers"]),
+    ("select, insert", &["audit_checkpoints", "audit_events", "audit_leaves", "audit_nodes", "readers"]),
     ("select, insert, update", &["cases", "queues", "schedules", "system", "users"]),
-    ("select, insert, delete", &["api_key_cases", "blobs", "case_keys", "context_items", "readings", "versions"]),
+    (
+        "select, insert, delete",
+        &["api_key_cases", "audit_pending", "blobs", "case_keys", "context_items", "readings", "versions"],
+    ),
     (
         "select, insert, update, delete",
         &[

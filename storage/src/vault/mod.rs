@@ -31,6 +31,7 @@ mod cipher;
 mod envelope;
 mod error;
 mod root;
+pub(crate) mod signing;
 
 /// The version that [`Vault::new_case_key`] wraps; stored beside the wrapped bytes.
 pub const FIRST_CASE_KEY_VERSION: u32 = 1;

@@ -127,7 +127,7 @@ async fn what_is_asked_all_day_reads_no_large_table_from_end_to_end() {
     Batch::find(&mut tx, &database, batch).await.unwrap().counts(&mut tx).await.unwrap();
     documents::extracted(&mut tx, matter.case, matter.database, 100).await.unwrap();
     documents::deleted(&mut tx, matter.database, 100).await.unwrap();
-    audit::list(&mut tx, matter.case, &page).await.unwrap();
+    audit::list(&mut tx, matter.case, &audit::Filter::default(), &page).await.unwrap();
     assert!(Case::find(&mut tx, CaseId::new(), Action::ReadDocuments).await.is_err());
     drop(tx);
     // An operator's day; the depths are read with every scrape.

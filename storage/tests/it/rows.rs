@@ -11,7 +11,7 @@ use domain::{
 };
 use storage::{
     Error,
-    audit::{self, Audit},
+    audit::Audit,
     batches::{Batch, BatchDetails},
     cases::{self, Case, CaseFilter},
     databases::{Database, Deduplication},
@@ -223,11 +223,11 @@ async fn lists_page_through_everything_once(test: TestStorage) {
     }
     let expected: Vec<_> = expected.into_iter().enumerate().map(|(n, id)| (id, format!("{n}.txt"))).collect();
     assert_eq!(found, expected);
-    let trail = audit::list(&mut tx, matter.case, &PageQuery { limit: Some(500), cursor: None }).await.unwrap();
-    let actions: Vec<&str> = trail.items.iter().map(|e| e.action.as_str()).collect();
+    let trail = test.trail(matter.case).await;
+    let actions: Vec<&str> = trail.iter().map(|e| e.action.as_str()).collect();
     assert_eq!(&actions[..3], ["case.created", "database.created", "batch.opened"]);
     assert_eq!(actions[3..], ["document.received"; 7]);
-    assert!(trail.items.iter().all(|e| e.actor == matter.owner.user()));
+    assert!(trail.iter().all(|e| e.actor == matter.owner.user()));
 }
 
 async fn a_deleted_case_is_gone_and_its_purge_leaves_no_row(test: TestStorage) {

@@ -18,6 +18,7 @@ mod reindex_database;
 mod relate_documents;
 mod reprocess_batch;
 mod retry_protected;
+mod seal_audit;
 mod sweep_jobs;
 
 use std::sync::{
@@ -29,7 +30,8 @@ use domain::{
     ids::{CaseId, DocumentId},
     jobs::{
         AnswerChat, AssembleUpload, CollectGarbage, ExtractText, FetchItem, IndexDatabase, IngestDocument, PurgeCase,
-        ReadLoadFile, RecogniseText, ReindexDatabase, RelateDocuments, ReprocessBatch, RetryProtected, SweepJobs,
+        ReadLoadFile, RecogniseText, ReindexDatabase, RelateDocuments, ReprocessBatch, RetryProtected, SealAudit,
+        SweepJobs,
     },
     outcome::{Category, DocumentState, Exception},
 };
@@ -60,6 +62,7 @@ pub fn registry(context: Context) -> Registry {
         .on::<PurgeCase>(&context)
         .on::<CollectGarbage>(&context)
         .on::<SweepJobs>(&context)
+        .on::<SealAudit>(&context)
         .on::<AnswerChat>(&answerer)
 }
 

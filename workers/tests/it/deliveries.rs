@@ -10,7 +10,7 @@ use domain::{
     jobs::{
         AnswerChat, AssembleUpload, CollectGarbage, ExtractText, FetchItem, IndexDatabase, IngestDocument, Job, KINDS,
         Policy, PurgeCase, Queue, ReadLoadFile, RecogniseText, ReindexDatabase, RelateDocuments, ReprocessBatch,
-        RetryProtected, SweepJobs,
+        RetryProtected, SealAudit, SweepJobs,
     },
 };
 use futures::TryStreamExt as _;
@@ -179,6 +179,8 @@ async fn two_deliveries_at_once_have_one_effect(test: TestStorage) {
                 strand(&matter).await;
                 (Queue::Maintenance, "document.ingested", 12)
             }
+            // It leaves no event, for each would be one more to seal.
+            SealAudit::KIND => (Queue::Maintenance, "case.key_destroyed", 1),
             other => panic!("no case for {other}"),
         };
         deliver_again(&matter, kind, &subjects).await;
@@ -247,6 +249,7 @@ async fn deliver_again(matter: &Matter, kind: &str, subjects: &Subjects) {
         PurgeCase::KIND => enqueue(storage, &[Again(PurgeCase { case: subjects.deleted })]).await,
         CollectGarbage::KIND => enqueue(storage, &[Again(CollectGarbage {})]).await,
         SweepJobs::KIND => enqueue(storage, &[Again(SweepJobs {})]).await,
+        SealAudit::KIND => enqueue(storage, &[Again(SealAudit {})]).await,
         other => panic!("no case for {other}"),
     }
 }

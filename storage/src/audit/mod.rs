@@ -1,7 +1,16 @@
 //! The audit trail: one entry for every change of state, written in the transaction that makes it. Entries hold ids and
-//! fields from an allow list, never the text of a document.
+//! fields from an allow list, never the text of a document. Each becomes a leaf of a signed log ([`log`]), which can be checked
+//! ([`check`]) and handed out ([`bundle`]).
+
+pub mod bundle;
+mod check;
+mod leaf;
+pub mod log;
+pub mod merkle;
+mod note;
 
 use domain::{
+    actor::Who,
     clock::Timestamp,
     ids::{
         ApiKeyId, AuditId, BatchId, CaseId, ConversationId, DatabaseId, DocumentId, ItemId, JobId, LoadFileId,
@@ -15,7 +24,18 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{Result, Tx, db::query};
+pub use self::{
+    check::{Findings, check},
+    leaf::Disclosure,
+    note::{Checkpoint, Verifier},
+};
+
+use self::{leaf::event_columns, log::Positioned};
+use crate::{
+    Error, Result, Tx,
+    db::{change, query},
+    vault::CaseKey,
+};
 
 /// An entry as stored.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -195,6 +215,8 @@ events! {
     JobCancelled { job: JobId } = "job.cancelled", "job", Some(job.uuid()), None;
     /// A job failed for good.
     JobBuried { job: JobId } = "job.buried", "job", Some(job.uuid()), None;
+    /// Somebody took the trail of a case, or of all, away as a file.
+    TrailExported { case: Option<CaseId> } = "audit.exported", "audit", case.map(CaseId::uuid), case;
     /// A queue was paused or resumed.
     QueuePaused { queue: Queue, paused: bool } = "queue.paused", "queue", None, None;
     /// Housekeeping removed what nothing refers to.
@@ -224,35 +246,151 @@ pub struct Entry {
     pub resource_type: String,
     /// Which.
     pub resource: Option<Uuid>,
-    /// Fields of the event.
+    /// The session it was done in, if any.
+    pub session: Option<Uuid>,
+    /// The address it was asked from.
+    pub address: Option<String>,
+    /// The program it was asked with.
+    pub agent: Option<String>,
+    /// The case, if any.
+    pub case: Option<CaseId>,
+    /// Fields of the event; `null` where the key of its case is not at hand.
     pub details: Value,
+    /// Its position in the log; none for about a minute.
+    pub position: Option<u64>,
 }
 
-type Row =
-    (Uuid, i64, String, Option<Uuid>, Option<Uuid>, Uuid, String, String, Option<Uuid>, sqlx::types::Json<Value>);
+impl Entry {
+    fn of(row: Positioned, key: Option<&CaseKey>) -> Result<Self> {
+        let position = row.position();
+        let event = row.event;
+        let details = match (&event.sealed_details, event.disclosed(key)?) {
+            (None, _) => event.details.0,
+            (Some(_), Some(disclosed)) => serde_json::from_str(&disclosed.details)?,
+            (Some(_), None) => Value::Null,
+        };
+        Ok(Self {
+            id: AuditId(event.id),
+            at: Timestamp(event.at),
+            actor_kind: event.actor_kind,
+            actor: event.actor_id.map(UserId),
+            key: event.key_id.map(ApiKeyId),
+            request: event.request_id,
+            action: event.action,
+            resource_type: event.resource_type,
+            resource: event.resource_id,
+            session: event.session_id,
+            address: event.address,
+            agent: event.agent,
+            case: event.case_id.map(CaseId),
+            details,
+            position,
+        })
+    }
+}
+
+/// Which entries a list holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of this action (`case.created`), or of all of one thing (`case.`).
+    pub action: Option<String>,
+    /// By this person.
+    pub actor: Option<UserId>,
+    /// Of this resource.
+    pub resource: Option<Uuid>,
+    /// Not before.
+    pub from: Option<Timestamp>,
+    /// Before.
+    pub to: Option<Timestamp>,
+}
 
 /// The trail of a case, oldest first. The caller has checked [`domain::access::Action::ReadAudit`].
-pub async fn list(tx: &mut Tx, case: CaseId, page: &PageQuery) -> Result<Page<Entry>> {
+pub async fn list(tx: &mut Tx, case: CaseId, filter: &Filter, page: &PageQuery) -> Result<Page<Entry>> {
+    let key = tx.case_key_if_any(case).await?;
+    select(tx, Some(case), key.as_ref(), filter, page).await
+}
+
+/// The trail of the whole system, oldest first, for who may manage it: what events of cases say stays sealed.
+pub async fn list_all(tx: &mut Tx, filter: &Filter, page: &PageQuery) -> Result<Page<Entry>> {
+    select(tx, None, None, filter, page).await
+}
+
+async fn select(
+    tx: &mut Tx,
+    case: Option<CaseId>,
+    key: Option<&CaseKey>,
+    filter: &Filter,
+    page: &PageQuery,
+) -> Result<Page<Entry>> {
     let limit = page.limit()?;
     let after: Uuid = page.key()?.unwrap_or(Uuid::nil());
-    let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
-        "select id, at, actor_kind, actor_id, key_id, request_id, action, resource_type, resource_id, details from audit_events
-         where case_id = $1 and id > $2 order by id limit $3")
-        .bind(case.uuid()).bind(after).bind(i64::from(limit) + 1).fetch_all(c).await)?;
-    let entries = rows
-        .into_iter()
-        .map(|(id, at, actor_kind, actor, key, request, action, resource_type, resource, details)| Entry {
-            id: AuditId(id),
-            at: Timestamp(at),
-            actor_kind,
-            actor: actor.map(UserId),
-            key: key.map(ApiKeyId),
-            request,
-            action,
-            resource_type,
-            resource,
-            details: details.0,
-        })
-        .collect();
-    Ok(Page::of(entries, limit, |entry| entry.id))
+    let rows: Vec<Positioned> = query!(tx, c => {
+        let mut sql = sqlx::QueryBuilder::<Driver>::new(concat!("select ", event_columns!(), ", l.position
+            from audit_events e left join audit_leaves l on l.event_id = e.id where e.id > "));
+        sql.push_bind(after);
+        if let Some(case) = case {
+            sql.push(" and e.case_id = ").push_bind(case.uuid());
+        }
+        if let Some(action) = &filter.action {
+            if action.ends_with('.') {
+                // Every name that begins so stands between it and itself with the last character moved on.
+                sql.push(" and e.action >= ").push_bind(action).push(" and e.action < ").push_bind(action.replace('.', "/"));
+            } else {
+                sql.push(" and e.action = ").push_bind(action);
+            }
+        }
+        if let Some(actor) = filter.actor {
+            sql.push(" and e.actor_id = ").push_bind(actor.uuid());
+        }
+        if let Some(resource) = filter.resource {
+            sql.push(" and e.resource_id = ").push_bind(resource);
+        }
+        if let Some(from) = filter.from {
+            sql.push(" and e.at >= ").push_bind(from.micros());
+        }
+        if let Some(to) = filter.to {
+            sql.push(" and e.at < ").push_bind(to.micros());
+        }
+        sql.push(" order by e.id limit ").push_bind(i64::from(limit) + 1);
+        sql.build_query_as().fetch_all(c).await.map_err(Error::from)
+    })?;
+    let entries = rows.into_iter().map(|row| Entry::of(row, key)).collect::<Result<_>>()?;
+    Ok(Page::of(entries, limit, |entry: &Entry| entry.id))
+}
+
+/// Writes an event, to be called by [`Tx::audit`].
+pub(crate) async fn write(tx: &mut Tx, event: Audit) -> Result<()> {
+    let (kind, session) = match tx.actor().who {
+        Who::User { session, .. } => ("user", Some(session.uuid())),
+        Who::Key { .. } => ("key", None),
+        Who::Anonymous => ("anonymous", None),
+        Who::System { .. } => ("system", None),
+    };
+    let (actor, key) = (tx.actor().user().map(UserId::uuid), tx.actor().key().map(ApiKeyId::uuid));
+    let (id, now, origin) = (AuditId::new().uuid(), tx.now(), tx.actor().origin.clone());
+    let record = event.record();
+    let case_key = match record.case {
+        Some(case) => tx.case_key_if_any(case).await?,
+        None => None,
+    };
+    // What is said of a case whose key is gone is that it went, in ids.
+    let (details, sealed, commitment) = match case_key {
+        None => (record.details, None, None),
+        Some(key) => {
+            let disclosure = Disclosure::new(&record.details)?;
+            let sealed = disclosure.seal(&key, id)?;
+            (json!({}), Some(sealed), Some(disclosure.commitment().to_vec()))
+        }
+    };
+    change!(tx, c => sqlx::query(
+        "insert into audit_events (id, at, actor_kind, actor_id, session_id, request_id, address, agent, action, case_id,
+         resource_type, resource_id, details, key_id, sealed_details, commitment)
+         values ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)")
+        .bind(id).bind(now.0).bind(kind).bind(actor).bind(session).bind(origin.request)
+        .bind(&origin.address).bind(&origin.agent).bind(record.action).bind(record.case.map(CaseId::uuid))
+        .bind(record.resource_type).bind(record.resource).bind(sqlx::types::Json(&details)).bind(key)
+        .bind(sealed).bind(commitment).execute(c).await.map(drop))?;
+    change!(tx, c => sqlx::query("insert into audit_pending (event_id) values ($1)").bind(id)
+        .execute(c).await.map(drop))?;
+    Ok(())
 }
