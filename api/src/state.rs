@@ -3,6 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
+use domain::outbound::Reach;
 use index::BlockCache;
 use metrics_exporter_prometheus::PrometheusHandle;
 use storage::Storage;
@@ -24,6 +25,8 @@ pub struct State {
     pub config: Arc<ApiConfig>,
     /// The `[limits]` table.
     pub limits: LimitsConfig,
+    /// Which URLs may be told what happens in cases.
+    pub webhook_reach: Arc<Reach>,
     /// Signs and reads access tokens.
     pub tokens: Arc<Tokens>,
     /// Hashes and checks passwords.
@@ -52,6 +55,7 @@ impl State {
             tokens: Arc::new(Tokens::new(&storage.vault, config.access_token_minutes)?),
             passwords: Arc::new(Passwords::new(config.max_concurrent_password_hashes)),
             limits: LimitsConfig::default(),
+            webhook_reach: Arc::default(),
             key_uses: KeyUses::default(),
             config: Arc::new(config),
             readers: Arc::new(Readers::new(cache)),

@@ -65,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) audit: workers::checkpoints::AuditConfig,
     /// Where files may be fetched from.
     pub(crate) references: workers::ReferencesConfig,
+    /// Who may be told what happens in cases.
+    pub(crate) webhooks: workers::WebhooksConfig,
 }
 
 /// `[data]`
@@ -173,6 +175,7 @@ impl Config {
         config.llm.check().map_err(anyhow::Error::msg).context("in [llm]")?;
         config.audit.check().map_err(anyhow::Error::msg).context("in [audit]")?;
         config.references.check().map_err(anyhow::Error::msg).context("in [references]")?;
+        config.webhooks.check().map_err(anyhow::Error::msg).context("in [webhooks]")?;
         if config.pipeline.pdfium_library.is_none() {
             config.pipeline.pdfium_library = variable("DIA_PDFIUM_LIBRARY").map(PathBuf::from);
         }
@@ -237,6 +240,7 @@ mod tests {
             ("llm", toml::Value::try_from(workers::LlmConfig::default()).unwrap()),
             ("audit", toml::Value::try_from(workers::checkpoints::AuditConfig::default()).unwrap()),
             ("references", toml::Value::try_from(workers::ReferencesConfig::default()).unwrap()),
+            ("webhooks", toml::Value::try_from(workers::WebhooksConfig::default()).unwrap()),
         ] {
             assert_eq!(table(&written, name), code, "[{name}]");
         }

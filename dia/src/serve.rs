@@ -1,7 +1,7 @@
 //! The processes: `dia serve` is the API and the workers in one, `dia api` and `dia work` are those of a fleet; from the first start on an
 //! empty machine to a clean stop.
 
-use std::{fs::File, io, time::Duration};
+use std::{fs::File, io, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use domain::jobs::Queue;
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-use workers::{Context as WorkContext, References, Workers};
+use workers::{Context as WorkContext, References, Webhooks, Workers};
 
 use crate::{
     compose,
@@ -123,7 +123,8 @@ impl Process {
     fn state(&self, cache: BlockCache) -> Result<api::State> {
         let (api, metrics) = (self.config.api.clone(), Some(self.metrics.clone()));
         let state = api::State::new(self.storage.clone(), api, cache, metrics, self.shutdown.clone())?;
-        Ok(api::State { limits: self.config.limits, ..state })
+        let webhook_reach = self.config.webhooks.reach().map_err(anyhow::Error::msg).context("in [webhooks]")?;
+        Ok(api::State { limits: self.config.limits, webhook_reach: Arc::new(webhook_reach), ..state })
     }
 
     /// Serves the API until the shutdown.
@@ -173,6 +174,7 @@ fn work_context(config: &Config, cache: BlockCache) -> Result<WorkContext> {
         path => Some(KnownFiles::open(path).with_context(|| format!("cannot open {}", path.display()))?),
     };
     let references = References::new(&config.references).context("in [references]")?;
+    let webhooks = Webhooks::new(&config.webhooks).context("in [webhooks]")?;
     Ok(WorkContext {
         reader,
         config: config.workers.clone(),
@@ -180,6 +182,7 @@ fn work_context(config: &Config, cache: BlockCache) -> Result<WorkContext> {
         llm: config.llm.clone(),
         audit: config.audit.clone().located(&config.directory()?),
         references,
+        webhooks,
         cache,
     })
 }

@@ -88,6 +88,8 @@ pub enum Action {
     Upload,
     /// Add, list and remove the passwords kept for protected documents; nobody reads them back.
     ManagePasswords,
+    /// Say which URLs are told what happens in the case.
+    ManageWebhooks,
     /// Read documents: list, text, original bytes, search.
     ReadDocuments,
     /// Delete documents.
@@ -100,7 +102,7 @@ pub enum Action {
 
 impl Action {
     /// All actions, for tests that enumerate them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::SeeCase,
         Self::EditCase,
         Self::DeleteCase,
@@ -108,6 +110,7 @@ impl Action {
         Self::ManageDatabase,
         Self::Upload,
         Self::ManagePasswords,
+        Self::ManageWebhooks,
         Self::ReadDocuments,
         Self::DeleteDocuments,
         Self::Chat,
@@ -121,7 +124,11 @@ impl Action {
             Self::ReadDocuments | Self::Chat => CaseRole::Reviewer,
             Self::Upload | Self::ManagePasswords => CaseRole::Paralegal,
             Self::EditCase => CaseRole::Lawyer,
-            Self::DeleteCase | Self::ManageMembers | Self::ManageDatabase | Self::DeleteDocuments => CaseRole::Manager,
+            Self::DeleteCase
+            | Self::ManageMembers
+            | Self::ManageDatabase
+            | Self::ManageWebhooks
+            | Self::DeleteDocuments => CaseRole::Manager,
         }
     }
 }
@@ -151,6 +158,7 @@ fn scopes_of(action: Action) -> &'static [Scope] {
             Scope::DocumentsWrite,
             Scope::DocumentsDelete,
             Scope::PasswordsWrite,
+            Scope::WebhooksWrite,
             Scope::Chat,
             Scope::AuditRead,
         ],
@@ -159,6 +167,7 @@ fn scopes_of(action: Action) -> &'static [Scope] {
         Action::ManageDatabase => &[Scope::DatabasesWrite],
         Action::Upload => &[Scope::DocumentsWrite],
         Action::ManagePasswords => &[Scope::PasswordsWrite],
+        Action::ManageWebhooks => &[Scope::WebhooksWrite],
         Action::ReadDocuments => &[Scope::DocumentsRead],
         Action::DeleteDocuments => &[Scope::DocumentsDelete],
         Action::Chat => &[Scope::Chat],
@@ -265,6 +274,7 @@ mod tests {
             (Action::ManageDatabase, "nnyyy"),
             (Action::Upload, "nnyyy"),
             (Action::ManagePasswords, "nnyyy"),
+            (Action::ManageWebhooks, "nnnny"),
             (Action::ReadDocuments, "nyyyy"),
             (Action::DeleteDocuments, "nnnny"),
             (Action::Chat, "nyyyy"),
@@ -293,20 +303,21 @@ mod tests {
     /// The whole matrix of keys, written out: rows are actions, columns the scopes in their order.
     #[test]
     fn the_matrix_of_keys() {
-        // cases:read, cases:write, databases:write, documents:read, documents:write, documents:delete, passwords:write, chat,
-        // audit:read, jobs:write
+        // cases:read, cases:write, databases:write, documents:read, documents:write, documents:delete, passwords:write,
+        // webhooks:write, chat, audit:read, jobs:write
         let table = [
-            (Action::SeeCase, "yyyyyyyyyn"),
-            (Action::EditCase, "nynnnnnnnn"),
-            (Action::DeleteCase, "nnnnnnnnnn"),
-            (Action::ManageMembers, "nynnnnnnnn"),
-            (Action::ManageDatabase, "nnynnnnnnn"),
-            (Action::Upload, "nnnnynnnnn"),
-            (Action::ManagePasswords, "nnnnnnynnn"),
-            (Action::ReadDocuments, "nnnynnnnnn"),
-            (Action::DeleteDocuments, "nnnnnynnnn"),
-            (Action::Chat, "nnnnnnnynn"),
-            (Action::ReadAudit, "nnnnnnnnyn"),
+            (Action::SeeCase, "yyyyyyyyyyn"),
+            (Action::EditCase, "nynnnnnnnnn"),
+            (Action::DeleteCase, "nnnnnnnnnnn"),
+            (Action::ManageMembers, "nynnnnnnnnn"),
+            (Action::ManageDatabase, "nnynnnnnnnn"),
+            (Action::Upload, "nnnnynnnnnn"),
+            (Action::ManagePasswords, "nnnnnnynnnn"),
+            (Action::ManageWebhooks, "nnnnnnnynnn"),
+            (Action::ReadDocuments, "nnnynnnnnnn"),
+            (Action::DeleteDocuments, "nnnnnynnnnn"),
+            (Action::Chat, "nnnnnnnnynn"),
+            (Action::ReadAudit, "nnnnnnnnnyn"),
         ];
         assert_eq!(table.len(), Action::ALL.len());
         let (case, other) = (CaseId::new(), CaseId::new());

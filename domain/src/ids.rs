@@ -104,6 +104,10 @@ ids! {
     MessageId,
     /// One pinned item of a conversation's context.
     ContextId,
+    /// Where a program is told what happens in a case.
+    WebhookId,
+    /// One message to one webhook.
+    DeliveryId,
     /// One entry of the audit trail.
     AuditId,
 }

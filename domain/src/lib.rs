@@ -20,3 +20,4 @@ pub mod scope;
 pub mod similarity;
 pub mod text;
 pub mod threads;
+pub mod webhooks;

@@ -40,6 +40,7 @@ scopes! {
     DocumentsWrite = "documents:write", "deliver files and load files, replace files, retry and ignore exceptions";
     DocumentsDelete = "documents:delete", "delete documents";
     PasswordsWrite = "passwords:write", "add, list and remove the passwords of protected documents";
+    WebhooksWrite = "webhooks:write", "say which URLs are told what happens in a case, and see how that went";
     Chat = "chat", "ask questions; answers quote documents";
     AuditRead = "audit:read", "read the trail of what was done in a case";
     JobsWrite = "jobs:write", "see, retry and cancel jobs, pause queues (for keys of administrators)";

@@ -272,6 +272,8 @@ pub async fn purge_rows(tx: &mut Tx, case: CaseId) -> Result<bool> {
         "update documents set parent_id = null where case_id = $1",
         "delete from documents where case_id = $1",
         "delete from passwords where case_id = $1",
+        "delete from webhook_deliveries where case_id = $1",
+        "delete from webhooks where case_id = $1",
         "delete from batches where case_id = $1",
         "delete from generations where case_id = $1",
         "delete from databases where case_id = $1",

@@ -37,6 +37,7 @@ mod tx;
 pub mod uploads;
 pub mod users;
 pub mod vault;
+pub mod webhooks;
 pub mod workers;
 
 use std::sync::Arc;

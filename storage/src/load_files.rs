@@ -6,8 +6,10 @@ use domain::{
     ids::{BatchId, BlobId, CaseId, DatabaseId, LoadFileId, UserId},
     jobs::ReadLoadFile,
     page::{Page, PageQuery},
+    webhooks::EventType,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
@@ -19,6 +21,7 @@ use crate::{
     objects::{BlobKind, Stored},
     tx::{seal, unseal},
     vault::Place,
+    webhooks,
 };
 
 /// A load file.
@@ -181,6 +184,7 @@ impl LoadFile {
         if !self.settle(tx, "read", details).await? {
             return Ok(());
         }
+        self.tell(tx, EventType::LoadFileRead).await?;
         let (items, refused) = (self.items, self.refused);
         tx.audit(Audit::LoadFileRead { case: self.case, load_file: self.id, items, refused }).await
     }
@@ -191,7 +195,17 @@ impl LoadFile {
         if !self.settle(tx, "failed", &details).await? {
             return Ok(());
         }
+        self.tell(tx, EventType::LoadFileFailed).await?;
         tx.audit(Audit::LoadFileFailed { case: self.case, load_file: self.id }).await
+    }
+
+    /// Tells the webhooks of its case what became of it.
+    async fn tell(&self, tx: &mut Tx, event: EventType) -> Result<()> {
+        let data = json!({
+            "case_id": self.case, "database_id": self.database, "batch_id": self.batch, "load_file_id": self.id,
+            "items": self.items, "refused": self.refused,
+        });
+        webhooks::announce(tx, self.case, event, &data).await
     }
 
     /// False when somebody else has settled it: then nothing changes.

@@ -26,7 +26,7 @@ pub struct WorkersConfig {
     pub relate: usize,
     /// Questions answered at once. Default 4.
     pub chat: usize,
-    /// References fetched at once. Default 4.
+    /// References fetched, and messages sent to webhooks, at once. Default 4.
     pub network: usize,
     /// Housekeeping jobs run at once. Default 1.
     pub maintenance: usize,

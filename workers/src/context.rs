@@ -7,6 +7,7 @@ use storage::known_files::KnownFiles;
 
 use crate::{
     checkpoints::AuditConfig, config::WorkersConfig, llm::LlmConfig, references::References, runner::JobError,
+    webhooks::Webhooks,
 };
 
 /// Everything a job may need that is chosen at start.
@@ -24,6 +25,8 @@ pub struct Context {
     pub audit: AuditConfig,
     /// Where files may be fetched from that load files name.
     pub references: References,
+    /// How programs are told what happened.
+    pub webhooks: Webhooks,
     /// Decrypted blocks of indexes; the API of the same process shares it.
     pub cache: BlockCache,
 }

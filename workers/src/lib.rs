@@ -13,6 +13,7 @@ mod readers;
 mod references;
 pub mod runner;
 mod schedule;
+mod webhooks;
 
 use storage::Storage;
 use tokio::task::JoinHandle;
@@ -22,6 +23,7 @@ pub use config::WorkersConfig;
 pub use context::Context;
 pub use llm::LlmConfig;
 pub use references::{References, ReferencesConfig};
+pub use webhooks::{Webhooks, WebhooksConfig};
 
 /// The workers of this process.
 #[derive(Debug)]

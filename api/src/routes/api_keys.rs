@@ -36,7 +36,7 @@ pub struct ApiKeyFields {
     /// What you call it, 1 to 100 characters: the program that has it.
     pub name: String,
     /// What it is for: `cases:read`, `cases:write`, `databases:write`, `documents:read`, `documents:write`, `documents:delete`,
-    /// `passwords:write`, `chat`, `audit:read`, `jobs:write`.
+    /// `passwords:write`, `webhooks:write`, `chat`, `audit:read`, `jobs:write`.
     pub scopes: Vec<String>,
     /// The only cases it reaches, at most 100; all of yours when absent.
     #[schema(value_type = Option<Vec<Uuid>>)]

@@ -8,6 +8,7 @@ use axum::{
 };
 use domain::{
     access::Action,
+    clock::Timestamp,
     ids::{BatchId, CaseId, DatabaseId, UserId},
 };
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,8 @@ pub struct BatchBody {
     pub custodian: Option<String>,
     /// Labels of everything in it.
     pub labels: Vec<String>,
+    /// When nothing of it was on its way any more, once it is sealed (RFC 3339).
+    pub settled_at: Option<String>,
     /// Who delivered it.
     #[schema(value_type = Option<Uuid>)]
     pub created_by: Option<UserId>,
@@ -112,6 +115,7 @@ impl From<Batch> for BatchBody {
             name: batch.details.name,
             custodian: batch.details.custodian,
             labels: batch.details.labels,
+            settled_at: batch.settled_at.map(Timestamp::rfc3339),
             created_by: batch.created_by,
             created_at: batch.created_at.rfc3339(),
             updated_at: batch.updated_at.rfc3339(),

@@ -29,6 +29,7 @@ pub mod tus;
 pub mod upload_bodies;
 pub mod uploads;
 pub mod versions;
+pub mod webhooks;
 pub mod workers;
 
 use utoipa::OpenApi as _;
@@ -67,6 +68,7 @@ pub fn all() -> OpenApiRouter<State> {
         .merge(tus::routes())
         .merge(uploads::routes())
         .merge(versions::routes())
+        .merge(webhooks::routes())
         .merge(workers::routes())
         .merge(crate::ws::chat::routes())
         .merge(crate::ws::database_status::routes());

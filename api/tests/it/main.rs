@@ -26,4 +26,5 @@ mod sockets;
 mod tokens;
 mod uploads;
 mod versions;
+mod webhooks;
 mod ws_status;

@@ -35,7 +35,7 @@ enum For {
 use For::{All, AnyKey, AnyOfCases, Holders, Person as SignedIn};
 use Scope::{
     AuditRead, CasesWrite, Chat, DatabasesWrite, DocumentsDelete, DocumentsRead, DocumentsWrite, JobsWrite,
-    PasswordsWrite,
+    PasswordsWrite, WebhooksWrite,
 };
 
 /// What the operations work on: a matter with one of everything.
@@ -128,6 +128,15 @@ fn table(matter: &Matter) -> Vec<(&'static str, For, Value)> {
         ("list_passwords", Holders(&[PasswordsWrite]), none.clone()),
         ("supply_password", Holders(&[PasswordsWrite]), json!({ "password": "tulip 1988" })),
         ("remove_password", Holders(&[PasswordsWrite]), none.clone()),
+        ("create_webhook", Holders(&[WebhooksWrite]), json!({ "url": "https://hooks.example.org/" })),
+        ("list_webhooks", Holders(&[WebhooksWrite]), none.clone()),
+        ("read_webhook", Holders(&[WebhooksWrite]), none.clone()),
+        ("update_webhook", Holders(&[WebhooksWrite]), json!({ "events": ["*"] })),
+        ("rotate_webhook", Holders(&[WebhooksWrite]), none.clone()),
+        ("test_webhook", Holders(&[WebhooksWrite]), none.clone()),
+        ("list_deliveries", Holders(&[WebhooksWrite]), none.clone()),
+        ("redeliver", Holders(&[WebhooksWrite]), none.clone()),
+        ("remove_webhook", Holders(&[WebhooksWrite]), none.clone()),
         ("ask", Holders(&[Chat]), json!({ "case_id": matter.case, "message": "Who signed?" })),
         ("read_history", Holders(&[Chat]), none.clone()),
         ("list_conversations", Holders(&[Chat]), none.clone()),
@@ -173,6 +182,10 @@ impl Matter {
         let case = format!("/api/v1/cases/{}", papers.case);
         let password = post(&format!("{case}/passwords"), json!({ "passwords": ["rose"] })).await.expect(201);
         ids.insert("password", password.text("/items/0/id"));
+        let webhook = json!({ "url": "https://hooks.example.org/" });
+        ids.insert("webhook", post(&format!("{case}/webhooks"), webhook).await.expect(201).text("/id"));
+        let message = post(&format!("{case}/webhooks/{}/test", ids["webhook"]), Value::Null).await.expect(202);
+        ids.insert("delivery", message.text("/delivery_id"));
         let asked = json!({ "case_id": papers.case, "database_id": papers.database, "message": "Who?" });
         let asked = post("/api/v1/chat/message", asked).await.expect(202);
         ids.insert("conversation", asked.text("/conversation_id"));
@@ -218,6 +231,8 @@ impl Matter {
             .replace("{user_id}", &id("member"))
             .replace("{password_id}", &id("password"))
             .replace("{event_id}", &id("event"))
+            .replace("{webhook_id}", &id("webhook"))
+            .replace("{delivery_id}", &id("delivery"))
             .replace("{number}", "1")
             .replace("{name}", "ocr");
         let query = match operation {

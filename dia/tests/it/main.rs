@@ -13,3 +13,4 @@ mod passwords;
 mod server;
 mod tus;
 mod walk;
+mod webhooks;

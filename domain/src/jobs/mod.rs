@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     clock::Timestamp,
-    ids::{BatchId, CaseId, DatabaseId, DocumentId, ItemId, LoadFileId, MessageId, UploadId},
+    ids::{BatchId, CaseId, DatabaseId, DeliveryId, DocumentId, ItemId, LoadFileId, MessageId, UploadId},
 };
 
 pub use queue::Queue;
@@ -311,6 +311,30 @@ impl Job for FetchItem {
     }
 }
 
+/// Send a message to a webhook once; when it does not arrive, the next attempt is a job of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliverWebhook {
+    /// The case.
+    pub case: CaseId,
+    /// The message.
+    pub delivery: DeliveryId,
+}
+
+impl Job for DeliverWebhook {
+    const KIND: &'static str = "deliver_webhook";
+    const QUEUE: Queue = Queue::Network;
+    // An attempt that fails is no failure of the job: this is for machines that fail.
+    const POLICY: Policy = Policy { max_attempts: 10, timeout: Duration::from_mins(10), ..Policy::DEFAULT };
+
+    fn case(&self) -> Option<CaseId> {
+        Some(self.case)
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("{}:{}", Self::KIND, self.delivery))
+    }
+}
+
 /// Put the parts of an upload that is complete together into one file, and receive it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AssembleUpload {
@@ -431,7 +455,7 @@ impl Job for SealAudit {
 }
 
 /// Every kind, for tests that enumerate them.
-pub const KINDS: [&str; 16] = [
+pub const KINDS: [&str; 17] = [
     IngestDocument::KIND,
     ExtractText::KIND,
     RecogniseText::KIND,
@@ -442,6 +466,7 @@ pub const KINDS: [&str; 16] = [
     RetryProtected::KIND,
     ReadLoadFile::KIND,
     FetchItem::KIND,
+    DeliverWebhook::KIND,
     AssembleUpload::KIND,
     AnswerChat::KIND,
     PurgeCase::KIND,

@@ -13,8 +13,8 @@ use domain::{
     actor::Who,
     clock::Timestamp,
     ids::{
-        ApiKeyId, AuditId, BatchId, CaseId, ConversationId, DatabaseId, DocumentId, ItemId, JobId, LoadFileId,
-        MessageId, PasswordId, SessionId, UploadId, UserId,
+        ApiKeyId, AuditId, BatchId, CaseId, ConversationId, DatabaseId, DeliveryId, DocumentId, ItemId, JobId,
+        LoadFileId, MessageId, PasswordId, SessionId, UploadId, UserId, WebhookId,
     },
     jobs::Queue,
     outcome::Category,
@@ -127,6 +127,8 @@ events! {
     GenerationPublished { case: CaseId, database: DatabaseId, number: u64, added: u64, removed: u64 } = "database.generation_published", "database", Some(database.uuid()), Some(case);
     /// A batch was opened.
     BatchOpened { case: CaseId, batch: BatchId } = "batch.opened", "batch", Some(batch.uuid()), Some(case);
+    /// Nothing of a sealed batch was on its way any more.
+    BatchSettled { case: CaseId, batch: BatchId } = "batch.settled", "batch", Some(batch.uuid()), Some(case);
     /// A batch was sealed: nothing more will be delivered.
     BatchSealed { case: CaseId, batch: BatchId } = "batch.sealed", "batch", Some(batch.uuid()), Some(case);
     /// A batch was cancelled.
@@ -177,6 +179,22 @@ events! {
     ProtectedRetried { case: CaseId, documents: u64 } = "document.protected_retried", "case", Some(case.uuid()), Some(case);
     /// A container was opened again for members it had not given up; those that got their bytes now, each with its SHA-256.
     MembersOpened { case: CaseId, document: DocumentId, members: Vec<(DocumentId, String)> } = "document.members_opened", "document", Some(document.uuid()), Some(case);
+    /// A case was given a webhook.
+    WebhookCreated { case: CaseId, webhook: WebhookId, events: Vec<String> } = "webhook.created", "webhook", Some(webhook.uuid()), Some(case);
+    /// A webhook's fields changed.
+    WebhookUpdated { case: CaseId, webhook: WebhookId, fields: Vec<&'static str> } = "webhook.updated", "webhook", Some(webhook.uuid()), Some(case);
+    /// A webhook got a new secret; the former one signs too for a while.
+    WebhookRotated { case: CaseId, webhook: WebhookId } = "webhook.rotated", "webhook", Some(webhook.uuid()), Some(case);
+    /// A webhook and its log were removed.
+    WebhookRemoved { case: CaseId, webhook: WebhookId } = "webhook.removed", "webhook", Some(webhook.uuid()), Some(case);
+    /// A message was sent to a webhook to try it, or was set going again.
+    WebhookSent { case: CaseId, webhook: WebhookId, delivery: DeliveryId } = "webhook.sent", "webhook", Some(webhook.uuid()), Some(case);
+    /// A message was sent once; the status that was answered, if one was.
+    WebhookAttempted { case: CaseId, webhook: WebhookId, delivery: DeliveryId, status: Option<u16> } = "webhook.attempted", "webhook", Some(webhook.uuid()), Some(case);
+    /// A message is not sent (any more): its webhook is disabled, its case closed, or its job was given up.
+    WebhookDropped { case: CaseId, webhook: WebhookId, delivery: DeliveryId } = "webhook.dropped", "webhook", Some(webhook.uuid()), Some(case);
+    /// A webhook is told nothing more, because its receiver is gone or fails.
+    WebhookDisabled { case: CaseId, webhook: WebhookId, why: &'static str } = "webhook.disabled", "webhook", Some(webhook.uuid()), Some(case);
     /// A document could not be read again; the text it had stands.
     TextKept { case: CaseId, document: DocumentId, category: Category } = "document.text_kept", "document", Some(document.uuid()), Some(case);
     /// A document's file was replaced; the former one is kept as a version.

@@ -46,6 +46,8 @@ const PRIVILEGES: [(&str, &[&str]); 5] = [
             "threads",
             "upload_parts",
             "uploads",
+            "webhook_deliveries",
+            "webhooks",
             "workers",
         ],
     ),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     events::{Event, Topic},
-    ids::{CaseId, DatabaseId, DocumentId},
+    ids::{BatchId, CaseId, DatabaseId, DocumentId},
     jobs::{IndexDatabase, IngestDocument},
     outcome::DocumentState,
     page::{Page, PageQuery},
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{Document, Row, columns, open_all};
 use crate::{
-    Error, Result, Tx,
+    Error, Result, Tx, batches,
     databases::Deduplication,
     db::{change, query},
 };
@@ -84,11 +84,12 @@ pub async fn release_contents(tx: &mut Tx, case: CaseId, documents: &[DocumentId
         if contents.is_empty() {
             continue;
         }
-        let heir: Option<(Uuid, Uuid)> = query!(tx, c => sqlx::query_as(
-            "select id, database_id from documents where duplicate_of = $1 and state = 'duplicate' and deleted_at is null
+        let heir: Option<(Uuid, Uuid, Uuid)> = query!(tx, c => sqlx::query_as(
+            "select id, database_id, batch_id from documents where duplicate_of = $1 and state = 'duplicate' and deleted_at is null
              order by id limit 1")
             .bind(document.uuid()).fetch_optional(c).await)?;
-        let Some((heir, database)) = heir else { continue };
+        let Some((heir, database, batch)) = heir else { continue };
+        batches::stir(tx, BatchId(batch)).await?;
         change!(tx, c => sqlx::query(
             "update documents set state = 'received', duplicate_of = null, updated_at = $2 where id = $1")
             .bind(heir).bind(now.0).execute(c).await.map(drop))?;

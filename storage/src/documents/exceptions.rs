@@ -1,6 +1,8 @@
 //! What people do about exceptions: try them again, or set them aside with a note. An ignored document is excluded, so the
 //! equation still closes; it keeps its exception and its place as the first of its copies, and can be tried again.
 
+use std::collections::BTreeSet;
+
 use domain::{
     access::Action,
     events::{Event, Topic},
@@ -15,7 +17,7 @@ use super::{Details, Document, DocumentFilter, Ignored, Row, columns, open_all, 
 use crate::{
     Error, Result, Tx,
     audit::Audit,
-    batches::Batch,
+    batches::{self, Batch},
     cases::permit,
     databases::Database,
     db::{change, query},
@@ -55,20 +57,23 @@ pub async fn retry_exceptions(tx: &mut Tx, database: &Database, selection: &Sele
     if waiting > 0 {
         tx.enqueue(&RetryProtected { case: database.case_id }).await?;
     }
-    let ids: Vec<Uuid> = change!(tx, c => sqlx::query_scalar(
+    let sent: Vec<(Uuid, Uuid)> = change!(tx, c => sqlx::query_as(
         "update documents set state = 'received', exclusion = null,
          exception = case when exception = 'virus' then exception end, updated_at = $2
          where database_id = $1 and (state = 'exception' or ($8 = id and state = 'excluded' and exclusion = 'ignored'))
          and deleted_at is null and ($3 or exception = $4) and ($5 or batch_id = $6) and ($7 or id = $8)
-         and (exception <> 'encrypted' or reader is not null or parent_id is null) returning id")
+         and (exception <> 'encrypted' or reader is not null or parent_id is null) returning id, batch_id")
         .bind(database.id.uuid()).bind(now.0)
         .bind(category.is_none()).bind(category.map_or("", Category::name))
         .bind(batch.is_none()).bind(batch.map_or(Uuid::nil(), BatchId::uuid))
         .bind(document.is_none()).bind(document.map_or(Uuid::nil(), DocumentId::uuid)).fetch_all(c).await)?;
-    for id in &ids {
+    for batch in sent.iter().map(|(_, batch)| *batch).collect::<BTreeSet<_>>() {
+        batches::stir(tx, BatchId(batch)).await?;
+    }
+    for (id, _) in &sent {
         tx.enqueue(&IngestDocument { case: database.case_id, document: DocumentId(*id) }).await?;
     }
-    let documents = ids.len() as u64 + waiting;
+    let documents = sent.len() as u64 + waiting;
     tx.audit(Audit::DocumentsRetried { case: database.case_id, database: database.id, documents }).await?;
     tx.publish(Topic::Database(database.id), Event::DatabaseChanged { database: database.id });
     Ok(documents)

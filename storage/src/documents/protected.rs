@@ -4,7 +4,7 @@
 
 use domain::{
     events::{Event, Topic},
-    ids::{BlobId, CaseId, DatabaseId, DocumentId},
+    ids::{BatchId, BlobId, CaseId, DatabaseId, DocumentId},
     jobs::IngestDocument,
     outcome::Category,
 };
@@ -15,6 +15,7 @@ use super::{Details, Document, NewMember, Selection, Sent, place};
 use crate::{
     Result, Tx,
     audit::Audit,
+    batches,
     db::{change, query},
     objects::BlobKind,
     tx::{seal, unseal},
@@ -60,6 +61,7 @@ pub async fn retry_protected(tx: &mut Tx, case: CaseId, after: DocumentId, most:
              where id = $1 and state = 'exception' and exception = 'encrypted' and deleted_at is null returning database_id")
             .bind(id).bind(now.0).fetch_optional(c).await)?;
         let Some(database) = database else { continue };
+        batches::stir(tx, BatchId(batch)).await?;
         tx.enqueue(&IngestDocument { case, document: DocumentId(id) }).await?;
         changed(tx, DatabaseId(database));
         documents += 1;
@@ -124,6 +126,9 @@ impl Document {
                 hashes.push((one.document, hex::encode(member.stored.sha256)));
                 opened.push(one);
             }
+        }
+        if !opened.is_empty() {
+            batches::stir(tx, self.batch).await?;
         }
         let noted = self.note_tried(tx, edition).await?;
         if opened.is_empty() && noted == 0 {
@@ -200,6 +205,7 @@ impl Document {
              and exception = 'encrypted' and (reader is not null or parent_id is null) and deleted_at is null")
             .bind(self.id.uuid()).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
         if moved == 1 {
+            batches::stir(tx, self.batch).await?;
             tx.enqueue(&IngestDocument { case: self.case, document: self.id }).await?;
         }
         self.changed(tx);
@@ -222,7 +228,7 @@ pub(super) async fn wait_for_container(tx: &mut Tx, database: DatabaseId, select
          and exception = 'encrypted' and reader is null and parent_id is not null and deleted_at is null
          and ($3 or batch_id = $4) and ($6 or id = $5)")
         .bind(database.uuid()).bind(now.0)
-        .bind(batch.is_none()).bind(batch.map_or(Uuid::nil(), domain::ids::BatchId::uuid))
+        .bind(batch.is_none()).bind(batch.map_or(Uuid::nil(), BatchId::uuid))
         .bind(document.map_or(Uuid::nil(), DocumentId::uuid)).bind(document.is_none())
         .execute(c).await.map(|r| r.rows_affected()))?)
 }

@@ -9,7 +9,14 @@ use domain::{
 };
 use uuid::Uuid;
 
-use crate::{Result, Tx, audit::Audit, batches::Batch, cases::permit, databases::Database, db::change};
+use crate::{
+    Result, Tx,
+    audit::Audit,
+    batches::{self, Batch},
+    cases::permit,
+    databases::Database,
+    db::change,
+};
 
 /// Which documents of a batch are read again.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +59,9 @@ impl Reread {
              and state in ('indexed', 'exception') returning id, state")
             .bind(job.batch.uuid()).bind(now.0).bind(after.uuid()).bind(&self.reader[..]).bind(job.all).bind(job.asked_at.0)
             .bind(i64::from(most)).fetch_all(c).await)?;
+        if !rows.is_empty() {
+            batches::stir(tx, job.batch).await?;
+        }
         let case = job.case;
         for (id, state) in &rows {
             let document = DocumentId(*id);

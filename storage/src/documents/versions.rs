@@ -16,6 +16,7 @@ use super::{Details, Document, content::copies_changed, life::remove, place, rel
 use crate::{
     Error, Result, Tx,
     audit::Audit,
+    batches,
     cases::permit,
     db::{change, query},
     objects::{BlobKind, Stored},
@@ -93,6 +94,7 @@ impl Document {
         };
         let key = tx.case_key(self.case).await?;
         let sealed = seal(&key, &place(self.id), &details)?;
+        batches::stir(tx, self.batch).await?;
         let moved = change!(tx, c => sqlx::query(
             "update documents set version = $3, state = 'received', format = null, media_type = null, size = $4, sha256 = $5,
              original_blob = $6, text_blob = null, pages = null, characters = null, duplicate_of = null, exception = null,

@@ -93,6 +93,11 @@ pub fn is_same(one: &[u8], other: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
 }
 
+/// `HMAC-SHA256(key, parts joined)` (RFC 2104), under a secret that is shared with somebody outside.
+pub fn hmac(key: &Zeroizing<[u8; 32]>, parts: &[&[u8]]) -> [u8; 32] {
+    *envelope::derive(key, parts)
+}
+
 /// A key for things that belong to no case.
 pub struct SystemKey(Key);
 

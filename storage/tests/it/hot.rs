@@ -13,7 +13,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use storage::{
     Db,
     audit::{self, Audit},
-    batches::Batch,
+    batches::{self, Batch},
     cases::Case,
     databases::Database,
     documents::{self, Document, DocumentFilter},
@@ -43,6 +43,7 @@ async fn fill(pool: &PgPool, document: DocumentId, others: CaseId) {
             'case_id', gen_random_uuid(), 'resource_id', gen_random_uuid())) r",
         "insert into blobs select r.* from (select * from blobs limit 1) b, generate_series(1, 10000) n,
             lateral jsonb_populate_record(null::blobs, to_jsonb(b) || jsonb_build_object('id', md5(n::text)::uuid)) r",
+        "update batches set state = 'sealed'",
         "analyze",
     ];
     for sql in statements {
@@ -124,6 +125,7 @@ async fn what_is_asked_all_day_reads_no_large_table_from_end_to_end() {
     Document::list_case(&mut tx, &case, &DocumentFilter::default(), &page).await.unwrap();
     Document::present(&mut tx, matter.case, &[document]).await.unwrap();
     database.status(&mut tx).await.unwrap();
+    batches::at_rest(&mut tx).await.unwrap();
     Batch::find(&mut tx, &database, batch).await.unwrap().counts(&mut tx).await.unwrap();
     documents::extracted(&mut tx, matter.case, matter.database, 100).await.unwrap();
     documents::deleted(&mut tx, matter.database, 100).await.unwrap();

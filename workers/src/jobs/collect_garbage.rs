@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use domain::jobs::CollectGarbage;
-use storage::{api_keys, attempts, audit::Audit, blobs, failpoint, generations, idempotency, jobs, sessions, uploads};
+use storage::{
+    api_keys, attempts, audit::Audit, blobs, failpoint, generations, idempotency, jobs, sessions, uploads, webhooks,
+};
 
 use super::discard;
 use crate::{
@@ -33,6 +35,7 @@ impl Handler<CollectGarbage> for Context {
         rows += sessions::forget_old(&mut tx).await?;
         rows += api_keys::forget_old(&mut tx).await?;
         rows += attempts::forget_old(&mut tx).await?;
+        rows += webhooks::forget_old(&mut tx, self.webhooks.retention()).await?;
         tx.audit(Audit::GarbageCollected { objects, rows }).await?;
         Ok(run.complete(tx).await?)
     }

@@ -4,6 +4,7 @@ mod answer_chat;
 mod assemble_upload;
 mod bank;
 mod collect_garbage;
+mod deliver_webhook;
 mod extract_text;
 mod fetch_item;
 mod index_database;
@@ -29,9 +30,9 @@ use std::sync::{
 use domain::{
     ids::{CaseId, DocumentId},
     jobs::{
-        AnswerChat, AssembleUpload, CollectGarbage, ExtractText, FetchItem, IndexDatabase, IngestDocument, PurgeCase,
-        ReadLoadFile, RecogniseText, ReindexDatabase, RelateDocuments, ReprocessBatch, RetryProtected, SealAudit,
-        SweepJobs,
+        AnswerChat, AssembleUpload, CollectGarbage, DeliverWebhook, ExtractText, FetchItem, IndexDatabase,
+        IngestDocument, PurgeCase, ReadLoadFile, RecogniseText, ReindexDatabase, RelateDocuments, ReprocessBatch,
+        RetryProtected, SealAudit, SweepJobs,
     },
     outcome::{Category, DocumentState, Exception},
 };
@@ -58,6 +59,7 @@ pub fn registry(context: Context) -> Registry {
         .on::<RetryProtected>(&context)
         .on::<ReadLoadFile>(&context)
         .on::<FetchItem>(&context)
+        .on::<DeliverWebhook>(&context)
         .on::<AssembleUpload>(&context)
         .on::<PurgeCase>(&context)
         .on::<CollectGarbage>(&context)

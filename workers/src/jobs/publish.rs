@@ -1,11 +1,14 @@
 //! What both index jobs share: the database's lease, the entries of documents, and the publishing of a generation in one
 //! transaction.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use domain::{
     events::{Event, Topic},
-    ids::{BlobId, CaseId, DatabaseId, DocumentId},
+    ids::{BatchId, BlobId, CaseId, DatabaseId, DocumentId},
     jobs::{IndexDatabase, RelateDocuments},
     outcome::{Category, DocumentState, Exception},
 };
@@ -13,6 +16,7 @@ use index::{Entry, Writer};
 use storage::{
     Storage,
     audit::Audit,
+    batches,
     documents::{self, Copies, Document, read_text},
     failpoint,
     generations::{self, Manifest, Publication},
@@ -143,11 +147,22 @@ pub(super) async fn publish(
             let bytes = |documents: &[Document]| documents.iter().map(|document| document.size).sum();
             measure::documents(DocumentState::Indexed, step.added.len() as u64, bytes(&step.added));
             measure::documents(DocumentState::Exception, step.broken.len() as u64, bytes(&step.broken));
+            settle(run, case, &step).await;
             Ok(())
         }
         Err(error) => {
             discard_all(&run.storage, &step.files).await;
             Err(error)
+        }
+    }
+}
+
+/// Notes which batches came to rest with this step. What goes wrong here is made good by `sweep_jobs`.
+async fn settle(run: &Run, case: CaseId, step: &Step) {
+    let touched: BTreeSet<BatchId> = step.added.iter().chain(&step.broken).map(|document| document.batch).collect();
+    for batch in touched {
+        if let Err(error) = batches::settle(&run.storage, &run.actor(), case, batch).await {
+            tracing::info!(%batch, %error, "it was not seen whether a batch has come to rest; it is looked at again");
         }
     }
 }

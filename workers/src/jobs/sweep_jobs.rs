@@ -1,10 +1,11 @@
 //! `sweep_jobs`: enqueue what should exist and does not. With every change and its job in one transaction there should be
-//! nothing to do; a restored backup or a defect must not leave a document waiting for ever.
+//! nothing to do; a restored backup or a defect must not leave a document waiting for ever. And note which sealed batches have come to
+//! rest: their last document need not have been one that was indexed.
 
 use std::time::Duration;
 
 use domain::jobs::{ExtractText, IndexDatabase, IngestDocument, SweepJobs};
-use storage::{audit::Audit, documents};
+use storage::{audit::Audit, batches, documents};
 
 use crate::{
     context::Context,
@@ -18,6 +19,7 @@ const MOST: u32 = 10_000;
 
 impl Handler<SweepJobs> for Context {
     async fn run(&self, _: &SweepJobs, run: &Run) -> Result<(), JobError> {
+        settle(run).await?;
         let mut tx = run.begin().await?;
         let before = tx.now().minus(STILL);
         let mut waiting = Vec::new();
@@ -45,4 +47,17 @@ impl Handler<SweepJobs> for Context {
         tx.audit(Audit::JobsSwept { enqueued }).await?;
         Ok(run.complete(tx).await?)
     }
+}
+
+async fn settle(run: &Run) -> Result<(), JobError> {
+    let mut tx = run.read().await?;
+    let at_rest = batches::at_rest(&mut tx).await?;
+    drop(tx);
+    for (case, batch) in at_rest {
+        batches::settle(&run.storage, &run.actor(), case, batch).await?;
+        if run.cancel.is_cancelled() {
+            return Err(JobError::Cancelled);
+        }
+    }
+    Ok(())
 }

@@ -96,6 +96,21 @@ impl Client {
         self.send(self.http.get(url)).await
     }
 
+    /// Sends JSON there.
+    pub(crate) async fn post(
+        &self,
+        url: &str,
+        headers: &[(&'static str, String)],
+        body: String,
+    ) -> Result<Answer, OutboundError> {
+        let url = self.reach.url(url)?;
+        let mut request = self.http.post(url).header("content-type", "application/json").body(body);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        self.send(request).await
+    }
+
     async fn send(&self, request: RequestBuilder) -> Result<Answer, OutboundError> {
         let response = request.timeout(self.total).send().await.map_err(|error| said(&error))?;
         // The resolver and the URL were checked; this is for what nobody thought of.
@@ -114,6 +129,11 @@ impl Answer {
     /// 200, 404, …
     pub(crate) fn status(&self) -> u16 {
         self.0.status().as_u16()
+    }
+
+    /// A header's value, if it is there and text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.0.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
     /// How many bytes it says it has.

@@ -6,11 +6,11 @@ use std::{collections::BTreeSet, time::Duration};
 use domain::{
     access::Action,
     clock::Timestamp,
-    ids::{BlobId, CaseId, DocumentId, ItemId, LoadFileId, MessageId, UploadId},
+    ids::{BlobId, CaseId, DeliveryId, DocumentId, ItemId, LoadFileId, MessageId, UploadId},
     jobs::{
-        AnswerChat, AssembleUpload, CollectGarbage, ExtractText, FetchItem, IndexDatabase, IngestDocument, Job, KINDS,
-        Policy, PurgeCase, Queue, ReadLoadFile, RecogniseText, ReindexDatabase, RelateDocuments, ReprocessBatch,
-        RetryProtected, SealAudit, SweepJobs,
+        AnswerChat, AssembleUpload, CollectGarbage, DeliverWebhook, ExtractText, FetchItem, IndexDatabase,
+        IngestDocument, Job, KINDS, Policy, PurgeCase, Queue, ReadLoadFile, RecogniseText, ReindexDatabase,
+        RelateDocuments, ReprocessBatch, RetryProtected, SealAudit, SweepJobs,
     },
 };
 use futures::TryStreamExt as _;
@@ -27,7 +27,7 @@ use storage::{
 };
 use tempfile::TempDir;
 use testkit::TestStorage;
-use workers::{Context, References, ReferencesConfig, WorkersConfig, jobs::registry};
+use workers::{Context, References, ReferencesConfig, Webhooks, WebhooksConfig, WorkersConfig, jobs::registry};
 
 use crate::{
     both, intake,
@@ -67,6 +67,7 @@ struct Subjects {
     load_file: LoadFileId,
     item: ItemId,
     upload: UploadId,
+    message: DeliveryId,
     /// Everything read before then is to be read again.
     asked_at: Timestamp,
 }
@@ -86,7 +87,7 @@ async fn a_second_delivery_changes_nothing(test: TestStorage) {
     add(&matter, &["wrong"]).await;
     let config = WorkersConfig { retired_seconds: 0, ..busy(Queue::ALL.to_vec()) };
     let (mounted, references) = mount();
-    let office = matter.work(Context { config, references, ..reading_scans() });
+    let office = matter.work(Context { config, references, webhooks: webhooks(), ..reading_scans() });
     matter.settled().await;
     let documents = matter.documents().await.iter().map(|document| document.id).collect();
     let asked_at = matter.test.storage.clock.now();
@@ -95,7 +96,8 @@ async fn a_second_delivery_changes_nothing(test: TestStorage) {
     matter.settled().await;
     let upload = upload(&matter).await;
     let item = intake::refer(&matter, load_file, mounted.path()).await;
-    let subjects = Subjects { documents, answer, deleted, load_file, item, upload, asked_at };
+    let message = tell(&matter).await;
+    let subjects = Subjects { documents, answer, deleted, load_file, item, upload, message, asked_at };
     matter.settled().await;
     for kind in KINDS {
         // The first may have something to do: reindexing retires a generation, which is garbage then.
@@ -130,9 +132,9 @@ async fn two_deliveries_at_once_have_one_effect(test: TestStorage) {
         let asked_at = Timestamp(0);
         let (load_file, upload_id) = (LoadFileId::new(), UploadId::new());
         let deleted = matter.case.id;
-        let item = ItemId::new();
+        let (item, message) = (ItemId::new(), DeliveryId::new());
         let mut subjects =
-            Subjects { documents, answer: nobody, deleted, load_file, item, upload: upload_id, asked_at };
+            Subjects { documents, answer: nobody, deleted, load_file, item, upload: upload_id, message, asked_at };
         let (queue, action, times) = match kind {
             IngestDocument::KIND => (Queue::Ingest, "document.ingested", 4),
             ExtractText::KIND => (Queue::Extract, "document.extracted", 3),
@@ -157,6 +159,10 @@ async fn two_deliveries_at_once_have_one_effect(test: TestStorage) {
             FetchItem::KIND => {
                 subjects.item = intake::refer(&matter, read, mounted.path()).await;
                 (Queue::Network, "item.fetched", 1)
+            }
+            DeliverWebhook::KIND => {
+                subjects.message = tell(&matter).await;
+                (Queue::Network, "webhook.attempted", 1)
             }
             AssembleUpload::KIND => {
                 subjects.upload = upload(&matter).await;
@@ -186,7 +192,8 @@ async fn two_deliveries_at_once_have_one_effect(test: TestStorage) {
         deliver_again(&matter, kind, &subjects).await;
         let twice = format!("select count(*) from jobs where kind = '{kind}' and state = 'ready'");
         assert!(matter.test.number(&twice).await >= 1, "{kind}");
-        let context = Context { config: busy(vec![queue]), references: references.clone(), ..reading_scans() };
+        let (config, references) = (busy(vec![queue]), references.clone());
+        let context = Context { config, references, webhooks: webhooks(), ..reading_scans() };
         let office = matter.work(context);
         let open =
             format!("select count(*) from jobs where queue = '{}' and state in ('ready', 'running')", queue.name());
@@ -244,6 +251,7 @@ async fn deliver_again(matter: &Matter, kind: &str, subjects: &Subjects) {
         RetryProtected::KIND => enqueue(storage, &[Again(RetryProtected { case })]).await,
         ReadLoadFile::KIND => enqueue(storage, &[Again(ReadLoadFile { case, load_file: subjects.load_file })]).await,
         FetchItem::KIND => enqueue(storage, &[Again(FetchItem { case, item: subjects.item })]).await,
+        DeliverWebhook::KIND => enqueue(storage, &[Again(DeliverWebhook { case, delivery: subjects.message })]).await,
         AssembleUpload::KIND => enqueue(storage, &[Again(AssembleUpload { case, upload: subjects.upload })]).await,
         AnswerChat::KIND => enqueue(storage, &[Again(AnswerChat { case, message: subjects.answer })]).await,
         PurgeCase::KIND => enqueue(storage, &[Again(PurgeCase { case: subjects.deleted })]).await,
@@ -285,6 +293,9 @@ impl Picture {
             "select count(*) from batches",
             "select count(*) from blobs where kind <> 'index'",
             "select coalesce(cast(sum(created_at) as bigint), 0) from blobs where kind <> 'index'",
+            "select count(*) from webhook_deliveries",
+            "select cast(sum(tries) as bigint) from webhook_deliveries",
+            "select coalesce(cast(sum(updated_at) as bigint), 0) from webhook_deliveries",
             "select count(*) from messages",
             "select coalesce(cast(sum(updated_at) as bigint), 0) from messages",
             "select cast(sum(length(sealed_body)) as bigint) from messages",
@@ -345,6 +356,21 @@ async fn deliver(matter: &Matter) {
 async fn upload(matter: &Matter) -> UploadId {
     let upload = intake::begin(matter, "pieces.txt", UploadKind::Whole, Some(8)).await;
     intake::add(matter, upload, &[b"piec", b"e by"]).await.id
+}
+
+/// One attempt at a message, and no second.
+fn webhooks() -> Webhooks {
+    Webhooks::new(&WebhooksConfig { attempts: 1, ..WebhooksConfig::default() }).unwrap()
+}
+
+/// A message that goes where none may go.
+async fn tell(matter: &Matter) -> DeliveryId {
+    let mut tx = matter.test.storage.begin(&matter.actor).await.unwrap();
+    let case = Case::find(&mut tx, matter.case.id, Action::ManageWebhooks).await.unwrap();
+    let (webhook, _) = case.create_webhook(&mut tx, "https://127.0.0.1:1/", &["*".to_owned()]).await.unwrap();
+    let message = webhook.test(&mut tx).await.unwrap();
+    tx.commit().await.unwrap();
+    message
 }
 
 async fn ask(matter: &Matter) -> MessageId {

@@ -19,6 +19,7 @@ mod relations;
 mod reprocess;
 mod runner;
 mod virus;
+mod webhooks;
 
 /// Runs one test on both databases.
 macro_rules! both {

@@ -168,7 +168,8 @@ pub(crate) fn context_with(settings: Settings) -> Context {
     let reader = Reader::new(settings, program, Vec::new());
     let (llm, references) = (workers::LlmConfig::default(), workers::References::default());
     let audit = workers::checkpoints::AuditConfig::default();
-    Context { reader, config, known_files: None, llm, audit, references, cache: BlockCache::new(8 << 20) }
+    let webhooks = workers::Webhooks::new(&workers::WebhooksConfig::default()).unwrap();
+    Context { reader, config, known_files: None, llm, audit, references, webhooks, cache: BlockCache::new(8 << 20) }
 }
 
 /// A file of the pipeline's tests.

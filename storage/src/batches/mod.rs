@@ -1,13 +1,17 @@
 //! Batches: one delivery of files, the unit that is reconciled and can be cancelled.
 
+mod settled;
+
 use domain::{
     access::Action,
     clock::Timestamp,
     events::{Counts, Event, Topic},
     ids::{BatchId, CaseId, DatabaseId, UserId},
     page::{Page, PageQuery},
+    webhooks::EventType,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
@@ -19,7 +23,11 @@ use crate::{
     jobs::cancel_for_batch,
     tx::{seal, unseal},
     vault::Place,
+    webhooks,
 };
+
+pub(crate) use settled::stir;
+pub use settled::{at_rest, settle};
 
 /// A delivery as the actor sees it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,6 +46,8 @@ pub struct Batch {
     pub details: BatchDetails,
     /// Who delivered it.
     pub created_by: Option<UserId>,
+    /// When nothing of it was on its way any more, once it is sealed.
+    pub settled_at: Option<Timestamp>,
     /// When it was opened.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -65,6 +75,7 @@ struct Row {
     state: String,
     sealed_details: Vec<u8>,
     created_by: Option<Uuid>,
+    settled_at: Option<i64>,
     created_at: i64,
     updated_at: i64,
 }
@@ -72,7 +83,7 @@ struct Row {
 /// The columns of a [`Row`], by name: a plan of `select *` breaks when a newer version adds one.
 macro_rules! columns {
     () => {
-        "id, case_id, database_id, source, state, sealed_details, created_by, created_at, updated_at"
+        "id, case_id, database_id, source, state, sealed_details, created_by, settled_at, created_at, updated_at"
     };
 }
 
@@ -90,6 +101,7 @@ async fn open_row(tx: &mut Tx, row: Row) -> Result<Batch> {
         state: row.state,
         details: unseal(&key, &place(BatchId(row.id)), &row.sealed_details)?,
         created_by: row.created_by.map(UserId),
+        settled_at: row.settled_at.map(Timestamp),
         created_at: Timestamp(row.created_at),
         updated_at: Timestamp(row.updated_at),
     })
@@ -167,17 +179,25 @@ impl Batch {
         if self.state != "open" {
             return Err(Error::Conflict("the batch was cancelled"));
         }
-        self.set_state(tx, "sealed").await?;
+        if !self.set_state(tx, "sealed").await? {
+            return Ok(());
+        }
+        webhooks::announce(tx, self.case_id, EventType::BatchSealed, &self.ids()).await?;
         tx.audit(Audit::BatchSealed { case: self.case_id, batch: self.id }).await
     }
 
     /// Stops a batch: waiting and running jobs are cancelled, what was not finished ends as excluded. What is indexed
     /// stays.
     pub async fn cancel(&self, tx: &mut Tx) -> Result<u64> {
-        self.set_state(tx, "cancelled").await?;
+        let is_news = self.set_state(tx, "cancelled").await?;
         cancel_for_batch(tx, self.id).await?;
         items::forget(tx, self.id).await?;
         let excluded = documents::exclude_unfinished(tx, self).await?;
+        if is_news {
+            let mut data = self.ids();
+            data["excluded"] = excluded.into();
+            webhooks::announce(tx, self.case_id, EventType::BatchCancelled, &data).await?;
+        }
         tx.audit(Audit::BatchCancelled { case: self.case_id, batch: self.id, excluded }).await?;
         tx.publish(Topic::Database(self.database_id), Event::DatabaseChanged { database: self.database_id });
         Ok(excluded)
@@ -195,10 +215,17 @@ impl Batch {
         Ok(state.as_deref() == Some("open"))
     }
 
-    async fn set_state(&self, tx: &mut Tx, state: &str) -> Result<()> {
+    /// False when it has that state already.
+    async fn set_state(&self, tx: &mut Tx, state: &str) -> Result<bool> {
         let now = tx.now();
-        change!(tx, c => sqlx::query("update batches set state = $2, updated_at = $3 where id = $1")
-            .bind(self.id.uuid()).bind(state).bind(now.0).execute(c).await.map(drop))?;
-        Ok(())
+        let moved = change!(tx, c => sqlx::query(
+            "update batches set state = $2, settled_at = null, updated_at = $3 where id = $1 and state <> $2")
+            .bind(self.id.uuid()).bind(state).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
+        Ok(moved == 1)
+    }
+
+    /// What names it to a webhook.
+    fn ids(&self) -> serde_json::Value {
+        json!({ "case_id": self.case_id, "database_id": self.database_id, "batch_id": self.id })
     }
 }
