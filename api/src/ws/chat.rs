@@ -96,12 +96,13 @@ async fn run(socket: &mut Socket) -> Result<Infallible, Closed> {
             (Next::Check, watched) => {
                 socket.check().await?;
                 if let Some(watched) = watched {
-                    let mut tx = socket.state().storage.read(socket.actor()).await?;
-                    Conversation::find(&mut tx, watched.conversation.id).await?;
+                    check(socket, watched).await?;
                 }
             }
             (Next::Event(event), Some(watched)) => say(socket, watched, &event).await?,
             (Next::Missed, Some(watched)) => {
+                // That access ended may be what was missed.
+                check(socket, watched).await?;
                 let known: Vec<(MessageId, u64)> = watched.last.iter().map(|(id, seq)| (*id, *seq)).collect();
                 for (message, after) in known {
                     catch_up(socket, watched, message, after).await?;
@@ -110,6 +111,13 @@ async fn run(socket: &mut Socket) -> Result<Infallible, Closed> {
             (Next::Event(_) | Next::Missed, None) => {}
         }
     }
+}
+
+/// Fails when the conversation may not be seen any more.
+async fn check(socket: &mut Socket, watched: &Watched) -> Result<(), Closed> {
+    let mut tx = socket.state().storage.read(socket.actor()).await?;
+    Conversation::find(&mut tx, watched.conversation.id).await?;
+    Ok(())
 }
 
 enum Next {
