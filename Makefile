@@ -59,6 +59,11 @@ crash-full-disk:  ## let the disk run full under the server; no false promise, a
 	cargo build --workspace --all-targets --locked
 	@"$$(scripts/target)/debug/dia-crash" --full-disk
 
+authz:  ## every operation and socket with everybody who may knock, at everything there may be; one JSON object as the last line
+	@scripts/setup test
+	cargo build --workspace --all-targets --locked
+	@scripts/authz
+
 audit-check:  ## 64 writers of the audit log at once on both databases, then MUTATIONS (10,000) changes to bundles of it; all must be found
 	@scripts/setup test
 	cargo build --workspace --all-targets --locked
@@ -108,4 +113,4 @@ identify:  ## name every file under DIR by its bytes; compare with extension and
 bench-search:  ## search latency over 200,000 passages
 	@bench/search/run
 
-.PHONY: help run setup lint test audit-check demo crash soak crash-full-disk autoscale-sim fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search bench-scale check-deploy
+.PHONY: help run setup lint test authz audit-check demo crash soak crash-full-disk autoscale-sim fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search bench-scale check-deploy

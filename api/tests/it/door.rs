@@ -25,6 +25,9 @@ use tower::ServiceExt as _;
 /// The address requests come from unless they say otherwise.
 pub(crate) const HOME: &str = "203.0.113.7";
 
+/// A hash that no password has: of all zeros.
+const NO_PASSWORD: &str = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
 /// A small cache of index blocks.
 pub(crate) fn cache() -> BlockCache {
     BlockCache::new(1 << 20)
@@ -166,7 +169,7 @@ impl Door {
         let storage = &self.test.storage;
         let mut tx = storage.begin(&Actor::system(domain::ids::fresh())).await.unwrap();
         let email = format!("{}@example.org", domain::ids::fresh().simple());
-        let user = users::create(&mut tx, &email, "Test Person", "no password", role).await.unwrap();
+        let user = users::create(&mut tx, &email, "Test Person", NO_PASSWORD, role).await.unwrap();
         let lives = sessions::Lifetimes {
             idle: std::time::Duration::from_hours(24),
             absolute: std::time::Duration::from_hours(24 * 30),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation, reason = "tests")]
 
 mod audit;
+mod authz;
 mod cases;
 mod chat;
 mod databases;

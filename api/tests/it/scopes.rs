@@ -19,8 +19,8 @@ use crate::{
 
 testkit::in_each_mode!(every_operation_asks_for_its_scopes);
 
-/// Whom an operation is for.
-enum For {
+/// Which keys an operation is for.
+pub(crate) enum For {
     /// Anybody, without a key or with one.
     All,
     /// Any key that counts.
@@ -39,15 +39,16 @@ use Scope::{
 };
 
 /// What the operations work on: a matter with one of everything.
-struct Matter {
-    case: CaseId,
-    database: DatabaseId,
-    ids: BTreeMap<&'static str, String>,
+#[derive(Clone)]
+pub(crate) struct Matter {
+    pub(crate) case: CaseId,
+    pub(crate) database: DatabaseId,
+    pub(crate) ids: BTreeMap<&'static str, String>,
 }
 
 /// Operation id, for whom, and the body where one is wanted. What takes things away stands last.
 #[allow(clippy::too_many_lines, reason = "a table")]
-fn table(matter: &Matter) -> Vec<(&'static str, For, Value)> {
+pub(crate) fn table(matter: &Matter) -> Vec<(&'static str, For, Value)> {
     let id = |name: &str| matter.ids[name].clone();
     let none = Value::Null;
     vec![
@@ -163,7 +164,8 @@ fn table(matter: &Matter) -> Vec<(&'static str, For, Value)> {
 }
 
 impl Matter {
-    async fn open(door: &Door, root: &Person) -> Self {
+    /// Opens one for `root`; `operator` is an administrator.
+    pub(crate) async fn open(door: &Door, root: &Person, operator: &Person) -> Self {
         let papers = Papers::open(door, root).await;
         let key = || domain::ids::fresh().to_string();
         let post = async |path: &str, body: Value| door.post(path, &body).by(root).key(&key()).send().await;
@@ -203,13 +205,13 @@ impl Matter {
         tx.enqueue(&SweepJobs {}).await.unwrap();
         tx.audit(storage::audit::Audit::JobsSwept { enqueued: 1 }).await.unwrap();
         tx.commit().await.unwrap();
-        let job = door.get("/api/v1/jobs?kind=sweep_jobs&state=ready").by(root).send().await.expect(200);
+        let job = door.get("/api/v1/jobs?kind=sweep_jobs&state=ready").by(operator).send().await.expect(200);
         ids.insert("job", job.text("/items/0/id"));
         Self { case: papers.case, database: papers.database, ids }
     }
 
     /// A path of the document with this matter's ids in it, and the query that the operation wants.
-    fn path(&self, operation: &str, template: &str) -> String {
+    pub(crate) fn path(&self, operation: &str, template: &str) -> String {
         let id = |name: &str| self.ids[name].clone();
         let first = match template.trim_start_matches("/api/v1/").split('/').collect::<Vec<_>>()[..] {
             ["cases", ..] => self.case.to_string(),
@@ -251,7 +253,7 @@ fn tus(knock: crate::door::Knock<'_>) -> crate::door::Knock<'_> {
 }
 
 /// Every operation of the document: id → method, path, security.
-async fn operations(door: &Door) -> BTreeMap<String, (String, String, Value)> {
+pub(crate) async fn operations(door: &Door) -> BTreeMap<String, (String, String, Value)> {
     let document = door.get("/api/v1/openapi.json").send().await.expect(200).json();
     let mut all = BTreeMap::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -264,8 +266,17 @@ async fn operations(door: &Door) -> BTreeMap<String, (String, String, Value)> {
     all
 }
 
-async fn send(door: &Door, token: &str, method: &str, path: &str, operation: &str, body: &Value) -> Answer {
-    let knock = door.knock(method, path).token(token).key(&domain::ids::fresh().to_string());
+/// Knocks as the operation wants it, with this token or none.
+pub(crate) async fn send(
+    door: &Door,
+    token: Option<&str>,
+    method: &str,
+    path: &str,
+    operation: &str,
+    body: &Value,
+) -> Answer {
+    let knock = door.knock(method, path).key(&domain::ids::fresh().to_string());
+    let knock = if let Some(token) = token { knock.token(token) } else { knock };
     let knock = match (operation, body) {
         ("upload_to_database" | "upload_to_case" | "replace_file", _) => {
             knock.header("content-type", &multipart()).body(Form::new().file("c.txt", b"three").end())
@@ -289,7 +300,7 @@ async fn every_operation_asks_for_its_scopes(test: TestStorage) {
     holders.push(Scope::ALL.to_vec());
     let mut wrong = Vec::new();
     for scopes in holders {
-        let matter = Matter::open(&door, &root).await;
+        let matter = Matter::open(&door, &root, &root).await;
         let names: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();
         let key = keys::make(&door, &root, &names).await.text;
         let table = table(&matter);
@@ -308,7 +319,7 @@ async fn every_operation_asks_for_its_scopes(test: TestStorage) {
             }
             let path = matter.path(operation, template);
             if !matches!(who, All) {
-                let answer = send(&door, &key, method, &path, operation, &body).await;
+                let answer = send(&door, Some(&key), method, &path, operation, &body).await;
                 if let Some(what) = amiss(operation, &who, template, &scopes, &answer) {
                     wrong.push(what);
                 }
