@@ -98,6 +98,11 @@ bench-scale:  ## documents per second of a fleet with 1, 2 and 4 worker processe
 	cargo build --release --locked --workspace --bins --examples
 	@"$$(scripts/target)/release/dia-bench-scale" 2000
 
+bench-sockets:  ## a door with 1,000 WebSockets open: memory, CPU, how soon all hear the news; and how 2,000 slow clients move the others' p99
+	@scripts/setup test
+	cargo build --release --locked --workspace --bins --examples
+	@"$$(scripts/target)/release/dia-bench-sockets" 1000 2000
+
 check-deploy:  ## docker-compose.yml, Dockerfile and the configuration of NGINX, without running them
 	@scripts/check-deploy
 
@@ -113,4 +118,4 @@ identify:  ## name every file under DIR by its bytes; compare with extension and
 bench-search:  ## search latency over 200,000 passages
 	@bench/search/run
 
-.PHONY: help run setup lint test authz audit-check demo crash soak crash-full-disk autoscale-sim fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search bench-scale check-deploy
+.PHONY: help run setup lint test authz audit-check demo crash soak crash-full-disk autoscale-sim fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search bench-scale bench-sockets check-deploy

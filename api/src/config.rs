@@ -25,6 +25,10 @@ pub struct ApiConfig {
     pub shutdown_timeout_seconds: u64,
     /// Connections served at once; more wait in the operating system's queue.
     pub max_connections: usize,
+    /// `WebSockets` open at once; more are refused. They do not count as connections.
+    pub max_websockets: usize,
+    /// `WebSockets` of one person open at once, those of their API keys included.
+    pub max_websockets_per_user: usize,
     /// Largest body in bytes of a request that is not an upload.
     pub max_body_bytes: usize,
     /// Largest single file in bytes that an upload may hold.
@@ -66,6 +70,8 @@ impl Default for ApiConfig {
             body_bytes_per_second: 1_024,
             shutdown_timeout_seconds: 20,
             max_connections: 4_096,
+            max_websockets: 10_000,
+            max_websockets_per_user: 100,
             max_body_bytes: 1 << 20,
             max_upload_bytes: 4 << 30,
             max_load_file_bytes: 4 << 30,
@@ -102,6 +108,8 @@ impl ApiConfig {
             (self.body_timeout_seconds, "body_timeout_seconds must be at least 1"),
             (self.body_bytes_per_second, "body_bytes_per_second must be at least 1"),
             (self.max_connections as u64, "max_connections must be at least 1"),
+            (self.max_websockets as u64, "max_websockets must be at least 1"),
+            (self.max_websockets_per_user as u64, "max_websockets_per_user must be at least 1"),
             (self.max_body_bytes as u64, "max_body_bytes must be at least 1"),
             (self.max_upload_bytes, "max_upload_bytes must be at least 1"),
             (self.max_load_file_bytes, "max_load_file_bytes must be at least 1"),

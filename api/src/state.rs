@@ -14,6 +14,7 @@ use crate::{
     config::ApiConfig,
     limits::LimitsConfig,
     readers::Readers,
+    ws::{places::Places, statuses::Statuses},
 };
 
 /// The door's whole state.
@@ -35,6 +36,10 @@ pub struct State {
     pub key_uses: KeyUses,
     /// Open index generations.
     pub readers: Arc<Readers>,
+    /// Places of `WebSockets`.
+    pub places: Arc<Places>,
+    /// How far the databases are that `WebSockets` watch.
+    pub statuses: Arc<Statuses>,
     /// Renders what this process measured; `None` leaves `/metrics` out.
     pub metrics: Option<PrometheusHandle>,
     /// Cancelled when dia stops: long-lived handlers (`WebSockets`) end then.
@@ -57,6 +62,8 @@ impl State {
             limits: LimitsConfig::default(),
             webhook_reach: Arc::default(),
             key_uses: KeyUses::default(),
+            places: Arc::new(Places::new(config.max_websockets, config.max_websockets_per_user)),
+            statuses: Arc::default(),
             config: Arc::new(config),
             readers: Arc::new(Readers::new(cache)),
             storage,

@@ -25,6 +25,8 @@ fn main() -> ExitCode {
     if matches!(cli.command, Command::ReadDocument) {
         return pipeline::child_main();
     }
+    // Sockets, connections and files of indexes are descriptors; the soft limit is often 1,024. What the system refuses stays as it is.
+    let _limit = rlimit::increase_nofile_limit(u64::MAX);
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -66,16 +66,21 @@ pub struct Database {
     pub deduplication: Deduplication,
     /// Number of the published index generation; 0 before the first.
     pub generation: u64,
-    /// Documents in it, deleted ones excepted.
-    pub file_count: u64,
-    /// `empty`, `processing` or `ready`.
-    pub status: &'static str,
     /// The actor's role in its case.
     pub role: Option<CaseRole>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+/// What a database holds. Counting reads as many index entries as there are documents, so only who shows it asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Holdings {
+    /// Documents in it, deleted ones excepted.
+    pub file_count: u64,
+    /// `empty`, `processing` or `ready`.
+    pub status: &'static str,
 }
 
 #[derive(sqlx::FromRow)]
@@ -86,8 +91,6 @@ struct Row {
     description: String,
     deduplication: String,
     generation: i64,
-    file_count: i64,
-    busy: bool,
     role: Option<String>,
     created_at: i64,
     updated_at: i64,
@@ -102,12 +105,16 @@ impl From<Row> for Database {
             description: row.description,
             deduplication: Deduplication::parse(&row.deduplication).unwrap_or_default(),
             generation: unsigned(row.generation),
-            file_count: unsigned(row.file_count),
-            status: status(row.file_count > 0, row.busy),
             role: row.role.as_deref().and_then(CaseRole::parse),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
         }
+    }
+}
+
+impl Holdings {
+    fn new(count: i64, busy: bool) -> Self {
+        Self { file_count: unsigned(count), status: status(count > 0, busy) }
     }
 }
 
@@ -139,16 +146,24 @@ impl Database {
     pub async fn find(tx: &mut Tx, id: DatabaseId, action: Action) -> Result<Self> {
         let user = person(tx);
         let row: Option<Row> = query!(tx, c => sqlx::query_as(
-            "select d.id, d.case_id, d.name, d.description, d.deduplication, d.generation, m.role, d.created_at, d.updated_at,
-             (select count(*) from documents f where f.database_id = d.id and f.deleted_at is null) as file_count,
-             exists (select 1 from documents f where f.database_id = d.id and f.deleted_at is null
-               and f.state in ('received', 'ingested', 'extracted')) as busy
+            "select d.id, d.case_id, d.name, d.description, d.deduplication, d.generation, m.role, d.created_at, d.updated_at
              from databases d join cases c on c.id = d.case_id left join case_members m on m.case_id = c.id and m.user_id = $2
              where d.id = $1 and c.deleted_at is null")
             .bind(id.uuid()).bind(user).fetch_optional(c).await)?;
         let database = Self::from(row.ok_or(Error::NotFound)?);
         permit(tx, database.case_id, database.role, action)?;
         Ok(database)
+    }
+
+    /// What it holds now.
+    pub async fn holdings(&self, tx: &mut Tx) -> Result<Holdings> {
+        permit(tx, self.case_id, self.role, Action::SeeCase)?;
+        let (count, busy): (i64, bool) = query!(tx, c => sqlx::query_as(
+            "select (select count(*) from documents where database_id = $1 and deleted_at is null),
+             exists (select 1 from documents where database_id = $1 and deleted_at is null
+               and state in ('received', 'ingested', 'extracted'))")
+            .bind(self.id.uuid()).fetch_one(c).await)?;
+        Ok(Holdings::new(count, busy))
     }
 
     /// The databases of the actor's cases, newest first; of one case when `case` is given.
@@ -159,10 +174,7 @@ impl Database {
         let user = person(tx);
         let (all, key) = api_keys::reach(tx);
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
-            "select d.id, d.case_id, d.name, d.description, d.deduplication, d.generation, m.role, d.created_at, d.updated_at,
-             (select count(*) from documents f where f.database_id = d.id and f.deleted_at is null) as file_count,
-             exists (select 1 from documents f where f.database_id = d.id and f.deleted_at is null
-               and f.state in ('received', 'ingested', 'extracted')) as busy
+            "select d.id, d.case_id, d.name, d.description, d.deduplication, d.generation, m.role, d.created_at, d.updated_at
              from case_members m join cases c on c.id = m.case_id join databases d on d.case_id = c.id
              where m.user_id = $1 and c.deleted_at is null and d.id < $2 and ($3 or d.case_id = $4)
              and ($5 or d.case_id in (select case_id from api_key_cases where key_id = $6)) order by d.id desc limit $7")

@@ -46,6 +46,25 @@ pub struct Received {
     pub sha256: String,
 }
 
+type Wire = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+/// Hears how far a database is.
+#[allow(missing_debug_implementations, reason = "a connection says nothing of use")]
+pub struct StatusSocket(Wire);
+
+impl StatusSocket {
+    /// The next word.
+    pub async fn hear(&mut self) -> Result<Counts> {
+        while let Some(message) = self.0.next().await {
+            let Message::Text(message) = message? else { continue };
+            let message: Value = serde_json::from_str(&message)?;
+            ensure!(message["type"] == "database_status", "the socket says {message}");
+            return Ok(serde_json::from_value(message)?);
+        }
+        bail!("the socket closed")
+    }
+}
+
 /// Somebody signed in to a server.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -195,22 +214,17 @@ impl Client {
 
     /// Watches `/ws/database-status` until nothing moves any more; `said` hears every word.
     pub async fn watch(&self, database: &str, mut said: impl FnMut(&Counts)) -> Result<Counts> {
-        let mut socket = self.socket("/ws/database-status").await?;
-        socket.send(Message::text(json!({ "type": "subscribe", "database_id": database }).to_string())).await?;
-        while let Some(message) = socket.next().await {
-            let Message::Text(message) = message? else { continue };
-            let message: Value = serde_json::from_str(&message)?;
-            if message["type"] != "database_status" {
-                bail!("the socket says {message}");
-            }
-            let counts: Counts = serde_json::from_value(message)?;
+        let mut socket = StatusSocket(self.socket("/ws/database-status").await?);
+        let subscribe = json!({ "type": "subscribe", "database_id": database });
+        socket.0.send(Message::text(subscribe.to_string())).await?;
+        loop {
+            let counts = socket.hear().await.context("before the work was done")?;
             ensure!(counts.balances(), "the equation does not hold: {counts:?}");
             said(&counts);
             if counts.received > 0 && counts.in_flight == 0 {
                 return Ok(counts);
             }
         }
-        bail!("the socket closed before the work was done")
     }
 
     /// Hits of a search: the documents of the first page.
@@ -261,10 +275,16 @@ impl Client {
         bail!("the socket closed before the answer was complete")
     }
 
-    async fn socket(
-        &self,
-        path: &str,
-    ) -> Result<tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>> {
+    /// A socket that has been told how far `database` is, and goes on listening.
+    pub async fn watch_status(&self, database: &str) -> Result<StatusSocket> {
+        let mut socket = StatusSocket(self.socket("/ws/database-status").await?);
+        let subscribe = json!({ "type": "subscribe", "database_id": database });
+        socket.0.send(Message::text(subscribe.to_string())).await?;
+        socket.hear().await?;
+        Ok(socket)
+    }
+
+    async fn socket(&self, path: &str) -> Result<Wire> {
         let (mut socket, _) = connect_async(self.url(path).replacen("http", "ws", 1)).await?;
         let hello = json!({ "type": "authenticate", "token": self.token });
         socket.send(Message::text(hello.to_string())).await?;

@@ -19,7 +19,7 @@ mod server;
 pub mod tamper;
 
 pub use broker::Broker;
-pub use client::{Client, Method, Received, Refused};
+pub use client::{Client, Method, Received, Refused, StatusSocket};
 pub use faulty_http::{Fault, FaultyHttp};
 pub use matter::{Matter, new_case};
 pub use pieces::Places;

@@ -10,8 +10,9 @@ use domain::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use storage::{
+    Tx,
     cases::Case,
-    databases::{Database, Deduplication},
+    databases::{Database, Deduplication, Holdings},
 };
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -87,20 +88,22 @@ pub struct DatabaseBody {
     pub updated_at: String,
 }
 
-impl From<Database> for DatabaseBody {
-    fn from(database: Database) -> Self {
-        Self {
+impl DatabaseBody {
+    /// A database with what it holds now.
+    async fn read(tx: &mut Tx, database: Database) -> Result<Self> {
+        let Holdings { file_count, status } = database.holdings(tx).await?;
+        Ok(Self {
             id: database.id,
             case_id: database.case_id,
             name: database.name,
             description: database.description,
             deduplication: database.deduplication,
-            status: database.status,
-            file_count: database.file_count,
+            status,
+            file_count,
             generation: database.generation,
             created_at: database.created_at.rfc3339(),
             updated_at: database.updated_at.rfc3339(),
-        }
+        })
     }
 }
 
@@ -208,7 +211,12 @@ async fn list_databases(
     if let Some(case) = params.case_id {
         Case::find(&mut tx, case, Action::SeeCase).await?;
     }
-    Ok(Json(Database::list(&mut tx, params.case_id, &page).await?.into()))
+    let found = Database::list(&mut tx, params.case_id, &page).await?;
+    let mut items = Vec::with_capacity(found.items.len());
+    for database in found.items {
+        items.push(DatabaseBody::read(&mut tx, database).await?);
+    }
+    Ok(Json(PageBody { items, next_cursor: found.next_cursor }))
 }
 
 /// Creates a database in a case.
@@ -231,7 +239,8 @@ async fn create_database(
     }
     let NewDatabaseFields { name, description, deduplication, .. } = &fields;
     let database = Database::create(&mut tx, &case, name, description, *deduplication).await?;
-    created(tx, &request, StatusCode::CREATED, &DatabaseBody::from(database)).await
+    let body = DatabaseBody::read(&mut tx, database).await?;
+    created(tx, &request, StatusCode::CREATED, &body).await
 }
 
 /// One database.
@@ -241,7 +250,8 @@ async fn create_database(
 )]
 async fn read_database(state: State, user: CurrentUser, Path(id): Path<DatabaseId>) -> Result<Json<DatabaseBody>> {
     let mut tx = state.storage.read(&user.actor).await?;
-    Ok(Json(Database::find(&mut tx, id, Action::SeeCase).await?.into()))
+    let database = Database::find(&mut tx, id, Action::SeeCase).await?;
+    Ok(Json(DatabaseBody::read(&mut tx, database).await?))
 }
 
 /// Renames a database.
@@ -258,8 +268,9 @@ async fn update_database(
     let mut tx = state.storage.begin(&user.actor).await?;
     let database = Database::find(&mut tx, id, Action::ManageDatabase).await?;
     let database = database.update(&mut tx, &fields.name, &fields.description).await?;
+    let body = DatabaseBody::read(&mut tx, database).await?;
     tx.commit().await?;
-    Ok(Json(database.into()))
+    Ok(Json(body))
 }
 
 /// How far a database is: the equation over everything delivered to it.

@@ -1,11 +1,12 @@
 //! `/ws/database-status`: how far databases are, as it changes. The client subscribes, hears at once how things stand, and
-//! then at most four times a second that they moved. What is said is always read from the rows, so the last word is right
-//! whatever events were lost.
+//! then at most four times a second that they moved. What is said is always read from the rows, after what moved, so the last
+//! word is right whatever events were lost.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -25,13 +26,18 @@ use storage::{databases::Database, pubsub::Subscription};
 use tokio::time::{Instant, sleep_until};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Closed, Door, Socket, Told};
+use super::{
+    Closed, Door, Socket, Told,
+    statuses::{Counted, Shared},
+};
 use crate::State;
 
 /// Databases one socket may watch.
 const MOST_DATABASES: usize = 64;
 /// Least time between two words about one database.
 const PACE: Duration = Duration::from_millis(250);
+/// A database that takes long to count is counted less often: at most this part of the time.
+const SHARE: u32 = 10;
 
 pub(crate) fn routes() -> OpenApiRouter<State> {
     OpenApiRouter::new().routes(routes!(watch_databases))
@@ -74,11 +80,29 @@ enum Said<'a> {
 
 /// A database that is watched.
 struct Watched {
+    shared: Arc<Shared>,
     /// What was said last.
-    said: DatabaseStatus,
-    said_at: Instant,
-    /// Something moved since.
-    moved: bool,
+    said: Arc<DatabaseStatus>,
+    /// When the next word may come.
+    next_at: Instant,
+    /// When something first moved that is not said yet, and last.
+    moved: Option<(Instant, Instant)>,
+}
+
+impl Watched {
+    fn new(shared: Arc<Shared>, counted: Counted) -> Self {
+        let next_at = Instant::now() + pace(&counted);
+        Self { shared, said: counted.status, next_at, moved: None }
+    }
+
+    fn note(&mut self) {
+        let now = Instant::now();
+        self.moved = Some((self.moved.map_or(now, |(first, _)| first), now));
+    }
+}
+
+fn pace(counted: &Counted) -> Duration {
+    PACE.max(counted.took * SHARE)
 }
 
 /// What events mean here.
@@ -107,7 +131,8 @@ impl Watcher {
 
     async fn watch(&mut self) -> Result<Infallible, Closed> {
         loop {
-            let due = self.watched.values().filter(|watched| watched.moved).map(|watched| watched.said_at + PACE).min();
+            let due =
+                self.watched.values().filter(|watched| watched.moved.is_some()).map(|watched| watched.next_at).min();
             tokio::select! {
                 told = self.socket.next::<Command>() => match told? {
                     Told::Said(Command::Subscribe { database_id }) => self.subscribe(database_id).await?,
@@ -118,7 +143,7 @@ impl Watcher {
                     Signal::Access => self.check().await?,
                     Signal::Moved(database) => {
                         if let Some(watched) = self.watched.get_mut(&database) {
-                            watched.moved = true;
+                            watched.note();
                         }
                     }
                 },
@@ -134,15 +159,16 @@ impl Watcher {
         // Listen first, then look: what moves in between is heard.
         let pubsub = self.socket.state().storage.pubsub.clone();
         let moves = pubsub.subscribe(Topic::Database(id));
-        let (case, status) = match self.look(id).await {
+        let shared = self.socket.state().statuses.watch(id);
+        let (case, counted) = match self.look(id, &shared).await {
             Ok(seen) => seen,
             Err(storage::Error::NotFound | storage::Error::Forbidden) => {
                 return self.socket.refuse(Code::NotFound).await;
             }
             Err(error) => return Err(error.into()),
         };
-        self.socket.send(&Said::DatabaseStatus(&status)).await?;
-        self.watched.insert(id, Watched { said: status, said_at: Instant::now(), moved: false });
+        self.socket.send(&Said::DatabaseStatus(&counted.status)).await?;
+        self.watched.insert(id, Watched::new(shared, counted));
         if self.heard.insert(id) {
             self.signals.push(signals(moves, Signal::Moved(id)));
             self.signals.push(signals(pubsub.subscribe(Topic::Access(case)), Signal::Access));
@@ -156,33 +182,37 @@ impl Watcher {
         let mut tx = self.socket.state().storage.read(self.socket.actor()).await?;
         for (id, watched) in &mut self.watched {
             Database::find(&mut tx, *id, Action::SeeCase).await?;
-            watched.moved |= watched.said.counts.in_flight > 0;
+            if watched.said.counts.in_flight > 0 {
+                watched.note();
+            }
         }
         Ok(())
     }
 
     async fn say_what_moved(&mut self) -> Result<(), Closed> {
         let now = Instant::now();
-        let due = |watched: &Watched| watched.moved && watched.said_at + PACE <= now;
-        let ids: Vec<DatabaseId> = self.watched.iter().filter(|(_, watched)| due(watched)).map(|(id, _)| *id).collect();
-        for id in ids {
-            let (_, status) = self.look(id).await?;
-            let Some(watched) = self.watched.get_mut(&id) else { continue };
-            watched.moved = false;
-            watched.said_at = Instant::now();
-            if watched.said != status {
-                self.socket.send(&Said::DatabaseStatus(&status)).await?;
-                watched.said = status;
+        let (storage, actor) = (self.socket.state().storage.clone(), self.socket.actor().clone());
+        for watched in self.watched.values_mut().filter(|watched| watched.next_at <= now) {
+            let Some((first, last)) = watched.moved else { continue };
+            let counted = watched.shared.since(first, &storage, &actor).await?;
+            // What moved after the reading began is said next time.
+            watched.moved = (counted.began < last).then_some((last, last));
+            watched.next_at = Instant::now() + pace(&counted);
+            if watched.said != counted.status {
+                self.socket.send(&Said::DatabaseStatus(&counted.status)).await?;
+                watched.said = counted.status;
             }
         }
         Ok(())
     }
 
-    async fn look(&mut self, id: DatabaseId) -> storage::Result<(CaseId, DatabaseStatus)> {
-        let mut tx = self.socket.state().storage.read(self.socket.actor()).await?;
+    /// How things stand now, if the actor may know.
+    async fn look(&mut self, id: DatabaseId, shared: &Shared) -> storage::Result<(CaseId, Counted)> {
+        let (storage, actor) = (self.socket.state().storage.clone(), self.socket.actor().clone());
+        let mut tx = storage.read(&actor).await?;
         let database = Database::find(&mut tx, id, Action::SeeCase).await?;
-        let status = database.status(&mut tx).await?;
-        Ok((database.case_id, status))
+        drop(tx);
+        Ok((database.case_id, shared.since(Instant::now(), &storage, &actor).await?))
     }
 }
 

@@ -5,6 +5,8 @@
 
 pub(crate) mod chat;
 pub(crate) mod database_status;
+pub(crate) mod places;
+pub(crate) mod statuses;
 
 use std::time::Duration;
 
@@ -27,6 +29,7 @@ use serde_json::{Value, json};
 use storage::pubsub::Subscription;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
+use self::places::Place;
 use crate::{
     Error, State,
     extract::{CurrentUser, origin, refuse_keys_in_urls},
@@ -42,8 +45,12 @@ const PING: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_mins(1);
 /// How long a message may wait for a client that does not read.
 const SEND: Duration = Duration::from_secs(10);
+/// When to try again while every place is taken.
+const FULL: Duration = Duration::from_secs(5);
 /// Largest message a client may send, in bytes.
 const MAX_MESSAGE: usize = 16 * 1024;
+/// Bytes a socket reads and writes at once. Kept as long as it is open, which is why the library's 128 KiB are too many.
+const BUFFER: usize = 4 * 1024;
 
 /// Why a socket ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +61,8 @@ pub(crate) enum Closed {
     Stopping,
     /// Nobody is signed in, or no longer.
     Unauthenticated,
+    /// The person has as many sockets open as one may.
+    TooMany,
     /// What was watched may not be seen any more.
     Forbidden,
     /// The client said something this socket does not understand.
@@ -69,6 +78,7 @@ impl Closed {
             Self::Gone => None,
             Self::Stopping => Some((1001, "dia is stopping; connect again")),
             Self::Unauthenticated => Some((4401, "sign in again")),
+            Self::TooMany => Some((4429, "too many sockets of yours are open; close some")),
             Self::Forbidden => Some((4403, "access ended")),
             Self::Malformed => Some((4400, "not a message of this socket")),
             Self::Internal => Some((1011, "something failed inside dia")),
@@ -93,6 +103,7 @@ pub(crate) struct Door {
     upgrade: WebSocketUpgrade,
     origin: Origin,
     proved: Option<(String, CurrentUser)>,
+    place: Place,
 }
 
 impl FromRequestParts<State> for Door {
@@ -114,7 +125,11 @@ impl FromRequestParts<State> for Door {
         let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
         let upgrade =
             upgrade.map_err(|_| Error::new(Code::BadRequest, "this route is a WebSocket; ask for an upgrade"))?;
-        Ok(Self { upgrade, origin, proved })
+        let mut place = state.places.take().ok_or_else(|| Error::from(Code::Unavailable).retry_after(FULL))?;
+        if proved.as_ref().is_some_and(|(_, user)| !place.hold(user.user.id)) {
+            return Err(Error::new(Code::TooManyRequests, "too many sockets of yours are open; close some"));
+        }
+        Ok(Self { upgrade, origin, proved, place })
     }
 }
 
@@ -140,13 +155,16 @@ impl Door {
     where
         F: Future<Output = (Socket, Closed)> + Send + 'static,
     {
-        let Self { upgrade, origin, proved } = self;
+        let Self { upgrade, origin, proved, mut place } = self;
         let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
+        let upgrade = upgrade.read_buffer_size(BUFFER).write_buffer_size(BUFFER);
         upgrade.on_upgrade(async move |wire| {
             let mut bare = Bare { wire, state, origin };
             let proved = match proved {
                 Some(proved) => Ok(proved),
-                None => bare.authenticate().await,
+                None => bare.authenticate().await.and_then(|(token, user)| {
+                    if place.hold(user.user.id) { Ok((token, user)) } else { Err(Closed::TooMany) }
+                }),
             };
             let closed = match proved {
                 Ok((token, user)) => {
@@ -157,6 +175,7 @@ impl Door {
                 Err(closed) => closed,
             };
             bare.close(closed).await;
+            drop(place);
         })
     }
 }

@@ -21,9 +21,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(door: &Door, path: &'static str) -> Self {
+        Self::start_with(door, path, ApiConfig::default()).await
+    }
+
+    pub(crate) async fn start_with(door: &Door, path: &'static str, config: ApiConfig) -> Self {
         let shutdown = CancellationToken::new();
-        let state =
-            State::new(door.test.storage.clone(), ApiConfig::default(), cache(), None, shutdown.clone()).unwrap();
+        let state = State::new(door.test.storage.clone(), config, cache(), None, shutdown.clone()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let stop = shutdown.clone();

@@ -6,7 +6,7 @@ use testkit::TestStorage;
 use tokio_tungstenite::tungstenite::Error;
 
 use crate::{
-    door::Door,
+    door::{Door, Person},
     papers::Papers,
     sockets::{Server, Socket},
 };
@@ -19,6 +19,8 @@ testkit::in_each_mode!(
     several_databases_on_one_socket,
     who_may_not_watch,
     access_that_ends_ends_the_socket,
+    sockets_have_their_places,
+    many_who_watch_hear_the_same,
 );
 
 /// What is said and heard on `/ws/database-status`.
@@ -164,4 +166,62 @@ async fn access_that_ends_ends_the_socket(test: TestStorage) {
     anns.hear().await.unwrap();
     door.post("/api/v1/auth/logout", &json!({})).by(&ann).send().await.expect(204);
     assert_eq!(anns.hear().await, Err(4401));
+}
+
+async fn sockets_have_their_places(test: TestStorage) {
+    let door = Door::new(test);
+    let (ann, bob) = (door.member().await, door.member().await);
+    let config = api::ApiConfig { max_websockets: 3, max_websockets_per_user: 2, ..api::ApiConfig::default() };
+    let server = Server::start_with(&door, STATUS, config).await;
+    let status =
+        async |person: &Person| match server.connect(&[("authorization", &format!("Bearer {}", person.token))]).await {
+            Err(Error::Http(response)) => (response.status().as_u16(), response.headers().contains_key("retry-after")),
+            other => panic!("{:?}", other.map(|_| ())),
+        };
+    let (mut one, two) = (server.open(&ann).await, server.open(&ann).await);
+    assert_eq!(status(&ann).await, (429, false));
+    // Who proves it later is told then, and the place is free again.
+    let mut late = server.connect(&[]).await.unwrap();
+    late.say(json!({ "type": "authenticate", "token": ann.token })).await;
+    assert_eq!(late.hear().await, Err(4429));
+    let three = loop {
+        match server.connect(&[("authorization", &format!("Bearer {}", bob.token))]).await {
+            Ok(socket) => break socket,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(status(&bob).await, (503, true));
+    // Whoever leaves makes room.
+    one.say(json!({ "type": "dance" })).await;
+    assert_eq!(one.hear().await, Err(4400));
+    drop((one, two, three));
+    loop {
+        if server.connect(&[("authorization", &format!("Bearer {}", ann.token))]).await.is_ok() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn many_who_watch_hear_the_same(test: TestStorage) {
+    let door = Door::new(test);
+    let ann = door.member().await;
+    let papers = Papers::open(&door, &ann).await;
+    let server = Server::start(&door, STATUS).await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = server.open(&ann).await;
+        client.watch(papers.database).await;
+        assert_eq!(client.hear().await.unwrap()["received"], 0);
+        clients.push(client);
+    }
+    for n in 0..10 {
+        papers.paper(&format!("{n}.txt"), &["words"]).await;
+    }
+    papers.publish().await;
+    for client in &mut clients {
+        let last =
+            client.until(|said| said["received"] == 10 && said["in_flight"] == 0 && said["status"] == "ready").await;
+        assert_eq!(last["indexed"], 10);
+    }
 }
