@@ -5,6 +5,7 @@
 //! [`extract::Path`], [`extract::Query`], [`extract::Json`], opens a transaction in the actor's name, and returns
 //! `Result<_, Error>`. `routes/cases.rs` is the model.
 
+pub mod access;
 pub mod auth;
 pub mod config;
 mod download;
@@ -22,6 +23,7 @@ mod state;
 mod ws;
 
 pub use crate::{
+    access::AccessConfig,
     config::ApiConfig,
     error::Error,
     limits::LimitsConfig,

@@ -10,6 +10,7 @@ use storage::Storage;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::AccessConfig,
     auth::{KeyUses, Passwords, Tokens},
     config::ApiConfig,
     limits::LimitsConfig,
@@ -26,6 +27,8 @@ pub struct State {
     pub config: Arc<ApiConfig>,
     /// The `[limits]` table.
     pub limits: LimitsConfig,
+    /// The `[access]` table.
+    pub access: AccessConfig,
     /// Which URLs may be told what happens in cases.
     pub webhook_reach: Arc<Reach>,
     /// Signs and reads access tokens.
@@ -60,6 +63,7 @@ impl State {
             tokens: Arc::new(Tokens::new(&storage.vault, config.access_token_minutes)?),
             passwords: Arc::new(Passwords::new(config.max_concurrent_password_hashes)),
             limits: LimitsConfig::default(),
+            access: AccessConfig::default(),
             webhook_reach: Arc::default(),
             key_uses: KeyUses::default(),
             places: Arc::new(Places::new(config.max_websockets, config.max_websockets_per_user)),

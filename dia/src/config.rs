@@ -53,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) api: api::ApiConfig,
     /// How often somebody may ask.
     pub(crate) limits: api::LimitsConfig,
+    /// Who may do what for a while.
+    pub(crate) access: api::AccessConfig,
     /// The fleets.
     pub(crate) workers: workers::WorkersConfig,
     /// How many workers there should be.
@@ -170,6 +172,7 @@ impl Config {
         config.objects.check().map_err(anyhow::Error::msg).context("in [objects]")?;
         config.api.check().map_err(anyhow::Error::msg).context("in [api]")?;
         config.limits.check().map_err(anyhow::Error::msg).context("in [limits]")?;
+        config.access.check().map_err(anyhow::Error::msg).context("in [access]")?;
         config.workers.check().map_err(anyhow::Error::msg).context("in [workers]")?;
         config.autoscale.check().map_err(anyhow::Error::msg).context("in [autoscale]")?;
         config.llm.check().map_err(anyhow::Error::msg).context("in [llm]")?;
@@ -234,6 +237,7 @@ mod tests {
             ("objects", toml::Value::try_from(storage::objects::S3Settings::default()).unwrap()),
             ("api", toml::Value::try_from(api::ApiConfig::default()).unwrap()),
             ("limits", toml::Value::try_from(api::LimitsConfig::default()).unwrap()),
+            ("access", toml::Value::try_from(api::AccessConfig::default()).unwrap()),
             ("workers", toml::Value::try_from(workers::WorkersConfig::default()).unwrap()),
             ("autoscale", toml::Value::try_from(AutoscaleConfig::default()).unwrap()),
             ("pipeline", toml::Value::try_from(pipeline::Settings::default()).unwrap()),

@@ -124,7 +124,12 @@ impl Process {
         let (api, metrics) = (self.config.api.clone(), Some(self.metrics.clone()));
         let state = api::State::new(self.storage.clone(), api, cache, metrics, self.shutdown.clone())?;
         let webhook_reach = self.config.webhooks.reach().map_err(anyhow::Error::msg).context("in [webhooks]")?;
-        Ok(api::State { limits: self.config.limits, webhook_reach: Arc::new(webhook_reach), ..state })
+        Ok(api::State {
+            limits: self.config.limits,
+            access: self.config.access,
+            webhook_reach: Arc::new(webhook_reach),
+            ..state
+        })
     }
 
     /// Serves the API until the shutdown.

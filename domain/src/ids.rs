@@ -92,6 +92,8 @@ ids! {
     ReadingId,
     /// Immutable encrypted bytes in the object store.
     BlobId,
+    /// An administrator's request to read a case without being a member.
+    BreakGlassId,
     /// One password kept for the protected documents of a case.
     PasswordId,
     /// One unit of queued work.

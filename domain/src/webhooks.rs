@@ -16,14 +16,22 @@ pub enum EventType {
     LoadFileRead,
     /// A load file could not be read.
     LoadFileFailed,
+    /// An administrator who is no member asked to read the case, was let, was refused, or ended it.
+    BreakGlass,
     /// Somebody tries whether a webhook works.
     Test,
 }
 
 impl EventType {
     /// What a webhook can be told of. [`EventType::Test`] is sent to the one that is tried.
-    pub const ALL: [Self; 5] =
-        [Self::BatchSealed, Self::BatchSettled, Self::BatchCancelled, Self::LoadFileRead, Self::LoadFileFailed];
+    pub const ALL: [Self; 6] = [
+        Self::BatchSealed,
+        Self::BatchSettled,
+        Self::BatchCancelled,
+        Self::LoadFileRead,
+        Self::LoadFileFailed,
+        Self::BreakGlass,
+    ];
 
     /// The name in messages, rows and JSON.
     pub fn name(self) -> &'static str {
@@ -33,6 +41,7 @@ impl EventType {
             Self::BatchCancelled => "batch.cancelled",
             Self::LoadFileRead => "load_file.read",
             Self::LoadFileFailed => "load_file.failed",
+            Self::BreakGlass => "case.break_glass",
             Self::Test => "webhook.test",
         }
     }

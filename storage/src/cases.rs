@@ -2,7 +2,7 @@
 //! else is not found.
 
 use domain::{
-    access::{Action, CaseRole, SystemAction, may, may_somewhere, may_system},
+    access::{Action, CaseRole, Standing, SystemAction, may, may_somewhere, may_system},
     clock::Timestamp,
     events::{Event, Topic},
     ids::{CaseId, DatabaseId, UserId},
@@ -16,7 +16,7 @@ use crate::{
     Error, Result, Tx, api_keys,
     audit::Audit,
     db::{change, query},
-    leases,
+    leases, standing,
 };
 
 /// The statuses a case can have.
@@ -41,8 +41,10 @@ pub struct Case {
     pub kind: String,
     /// Who opened it.
     pub owner: UserId,
-    /// The actor's role in it; `None` for the system.
+    /// The actor's role in it as it counts now; `None` for the system, and for who reads it without being a member.
     pub role: Option<CaseRole>,
+    /// How the actor stands to it.
+    pub standing: Standing,
     /// When it was opened.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -84,14 +86,17 @@ struct Row {
     priority: String,
     kind: String,
     owner_id: Uuid,
-    role: Option<String>,
+    #[sqlx(flatten)]
+    standing: standing::Row,
     created_at: i64,
     updated_at: i64,
 }
 
-impl From<Row> for Case {
-    fn from(row: Row) -> Self {
-        Self {
+impl Row {
+    fn open(self, now: Timestamp) -> Case {
+        let row = self;
+        let standing = Standing::from(row.standing);
+        Case {
             id: CaseId(row.id),
             title: row.title,
             description: row.description,
@@ -99,7 +104,8 @@ impl From<Row> for Case {
             priority: row.priority,
             kind: row.kind,
             owner: UserId(row.owner_id),
-            role: row.role.as_deref().and_then(CaseRole::parse),
+            role: standing.role(now),
+            standing,
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
         }
@@ -107,11 +113,17 @@ impl From<Row> for Case {
 }
 
 /// Refuses, with the right face: what the actor may not even see is not found.
-pub(crate) fn permit(tx: &Tx, case: CaseId, role: Option<CaseRole>, action: Action) -> Result<()> {
-    if !may(tx.actor(), case, role, Action::SeeCase) {
+pub(crate) fn permit(tx: &Tx, case: CaseId, standing: &Standing, action: Action) -> Result<()> {
+    let may = |action| may(tx.actor(), case, standing, tx.now(), action);
+    if !may(Action::SeeCase) {
         return Err(Error::NotFound);
     }
-    if may(tx.actor(), case, role, action) { Ok(()) } else { Err(Error::Forbidden) }
+    if may(action) { Ok(()) } else { Err(Error::Forbidden) }
+}
+
+/// The same for what is decided over access to the case, which administrators do without seeing it.
+pub(crate) fn permit_over_access(tx: &Tx, case: CaseId, standing: &Standing, action: Action) -> Result<()> {
+    if may(tx.actor(), case, standing, tx.now(), action) { Ok(()) } else { permit(tx, case, standing, action) }
 }
 
 /// Refuses a list over cases to a key that may do `action` in none.
@@ -144,16 +156,15 @@ fn check(case: &NewCase) -> Result<()> {
 }
 
 impl Case {
-    /// Finds a case the actor may see, and permits `action` in it.
+    /// Finds a case the actor may see, and permits `action` in it; for what is decided over access, administrators find it unseen.
     pub async fn find(tx: &mut Tx, id: CaseId, action: Action) -> Result<Self> {
         let user = person(tx);
-        let row: Option<Row> = query!(tx, c => sqlx::query_as(
-            "select c.id, c.title, c.description, c.status, c.priority, c.kind, c.owner_id, m.role, c.created_at, c.updated_at
-             from cases c left join case_members m on m.case_id = c.id and m.user_id = $2
-             where c.id = $1 and c.deleted_at is null")
+        let row: Option<Row> = query!(tx, c => sqlx::query_as(concat!(
+            "select c.id, c.title, c.description, c.status, c.priority, c.kind, c.owner_id, c.created_at, c.updated_at, ",
+            standing::columns!(), " from cases c ", standing::joins!("c.id", "$2"), "where c.id = $1 and c.deleted_at is null"))
             .bind(id.uuid()).bind(user).fetch_optional(c).await)?;
-        let case = Self::from(row.ok_or(Error::NotFound)?);
-        permit(tx, case.id, case.role, action)?;
+        let case = row.ok_or(Error::NotFound)?.open(tx.now());
+        permit_over_access(tx, case.id, &case.standing, action)?;
         Ok(case)
     }
 
@@ -166,16 +177,17 @@ impl Case {
         let (all, key) = api_keys::reach(tx);
         let title = filter.title.as_deref().unwrap_or("").to_lowercase();
         let pattern = format!("%{}%", title.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
-        let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
-            "select c.id, c.title, c.description, c.status, c.priority, c.kind, c.owner_id, m.role, c.created_at, c.updated_at
-             from case_members m join cases c on c.id = m.case_id
-             where m.user_id = $1 and c.deleted_at is null and c.id < $2 and ($3 or c.status = $4) and ($5 or c.priority = $6)
-             and lower(c.title) like $7 escape '\\'
-             and ($8 or c.id in (select case_id from api_key_cases where key_id = $9)) order by c.id desc limit $10")
+        let (now, glass) = (tx.now(), standing::may_break_glass(tx));
+        let rows: Vec<Row> = query!(tx, c => sqlx::query_as(concat!(
+            "select c.id, c.title, c.description, c.status, c.priority, c.kind, c.owner_id, c.created_at, c.updated_at, ",
+            standing::columns!(), " from ", standing::cases_of!("$1"), standing::joins!("c.id", "$1"),
+            "where c.deleted_at is null and c.id < $2 and ($3 or c.status = $4) and ($5 or c.priority = $6)
+             and lower(c.title) like $7 escape '\\' and ", standing::visible!("$11", "$12"),
+            "and ($8 or c.id in (select case_id from api_key_cases where key_id = $9)) order by c.id desc limit $10"))
             .bind(user).bind(before).bind(filter.status.is_none()).bind(filter.status.as_deref().unwrap_or(""))
             .bind(filter.priority.is_none()).bind(filter.priority.as_deref().unwrap_or("")).bind(pattern)
-            .bind(all).bind(key).bind(i64::from(limit) + 1).fetch_all(c).await)?;
-        Ok(Page::of(rows.into_iter().map(Self::from).collect(), limit, |case| case.id))
+            .bind(all).bind(key).bind(i64::from(limit) + 1).bind(now.0).bind(glass).fetch_all(c).await)?;
+        Ok(Page::of(rows.into_iter().map(|row| row.open(now)).collect(), limit, |case| case.id))
     }
 
     /// Opens a case with its own key; the actor becomes its owner and manager.
@@ -202,7 +214,7 @@ impl Case {
 
     /// Replaces the fields of a case found with [`Action::EditCase`].
     pub async fn update(&self, tx: &mut Tx, new: &NewCase) -> Result<Self> {
-        permit(tx, self.id, self.role, Action::EditCase)?;
+        permit(tx, self.id, &self.standing, Action::EditCase)?;
         check(new)?;
         let now = tx.now();
         change!(tx, c => sqlx::query(
@@ -223,7 +235,7 @@ impl Case {
 
     /// Deletes a case: it is gone for everybody with this commit; its key, bytes and rows go with the purge job.
     pub async fn delete(&self, tx: &mut Tx) -> Result<()> {
-        permit(tx, self.id, self.role, Action::DeleteCase)?;
+        permit(tx, self.id, &self.standing, Action::DeleteCase)?;
         let now = tx.now();
         change!(tx, c => sqlx::query("update cases set deleted_at = $2, updated_at = $2 where id = $1")
             .bind(self.id.uuid()).bind(now.0).execute(c).await.map(drop))?;
@@ -279,6 +291,8 @@ pub async fn purge_rows(tx: &mut Tx, case: CaseId) -> Result<bool> {
         "delete from databases where case_id = $1",
         "delete from blobs where case_id = $1",
         "delete from case_members where case_id = $1",
+        "delete from case_walls where case_id = $1",
+        "delete from break_glass where case_id = $1",
         "delete from api_key_cases where case_id = $1",
         "delete from jobs where lane = $1 and state = 'dead'",
         "update cases set title = '', description = '' where id = $1 and deleted_at is not null and title <> ''",

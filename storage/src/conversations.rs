@@ -2,7 +2,7 @@
 //! found only while that person may chat in its case.
 
 use domain::{
-    access::{Action, CaseRole, SystemRole, may},
+    access::{Action, Standing, SystemRole, may},
     actor::{Actor, Origin, Who},
     clock::Timestamp,
     ids::{CaseId, ConversationId, DatabaseId, SessionId, UserId},
@@ -11,10 +11,11 @@ use domain::{
 use uuid::Uuid;
 
 use crate::{
-    Error, Result, Tx, api_keys,
+    Error, Result, Tx, access, api_keys,
     audit::Audit,
     cases::{Case, permit, permit_somewhere, person},
     db::{change, query},
+    standing,
     tx::{seal, unseal},
     vault::Place,
 };
@@ -33,8 +34,8 @@ pub struct Conversation {
     pub owner: UserId,
     /// What it began with.
     pub title: String,
-    /// The owner's role in the case, when the owner asks.
-    pub role: Option<CaseRole>,
+    /// How the owner stands to the case.
+    pub standing: Standing,
     /// When it was begun.
     pub created_at: Timestamp,
     /// When something was last asked.
@@ -47,9 +48,22 @@ struct Row {
     case_id: Uuid,
     owner_id: Uuid,
     sealed_title: Vec<u8>,
-    role: Option<String>,
+    #[sqlx(flatten)]
+    standing: standing::Row,
     created_at: i64,
     updated_at: i64,
+}
+
+/// Selects conversations in the order of [`Row`], up to the `where`.
+macro_rules! select {
+    () => {
+        concat!(
+            "select v.id, v.case_id, v.owner_id, v.sealed_title, v.created_at, v.updated_at, ",
+            standing::columns!(),
+            " from conversations v join cases c on c.id = v.case_id ",
+            standing::joins!("v.case_id", "v.owner_id")
+        )
+    };
 }
 
 fn place(id: ConversationId) -> Place {
@@ -63,7 +77,7 @@ async fn open_row(tx: &mut Tx, row: Row) -> Result<Conversation> {
         case_id: CaseId(row.case_id),
         owner: UserId(row.owner_id),
         title: unseal(&key, &place(ConversationId(row.id)), &row.sealed_title)?,
-        role: row.role.as_deref().and_then(CaseRole::parse),
+        standing: row.standing.into(),
         created_at: Timestamp(row.created_at),
         updated_at: Timestamp(row.updated_at),
     })
@@ -73,14 +87,11 @@ impl Conversation {
     /// Finds one of the actor's conversations; anybody else's is not found.
     pub async fn find(tx: &mut Tx, id: ConversationId) -> Result<Self> {
         let user = person(tx);
-        let row: Option<Row> = query!(tx, c => sqlx::query_as(
-            "select v.id, v.case_id, v.owner_id, v.sealed_title, m.role, v.created_at, v.updated_at
-             from conversations v join cases c on c.id = v.case_id
-             left join case_members m on m.case_id = v.case_id and m.user_id = v.owner_id
-             where v.id = $1 and v.owner_id = $2 and c.deleted_at is null")
+        let row: Option<Row> = query!(tx, c => sqlx::query_as(concat!(
+            select!(), "where v.id = $1 and v.owner_id = $2 and c.deleted_at is null"))
             .bind(id.uuid()).bind(user).fetch_optional(c).await)?;
         let row = row.ok_or(Error::NotFound)?;
-        permit(tx, CaseId(row.case_id), row.role.as_deref().and_then(CaseRole::parse), Action::Chat)?;
+        permit(tx, CaseId(row.case_id), &row.standing.clone().into(), Action::Chat)?;
         open_row(tx, row).await
     }
 
@@ -91,14 +102,13 @@ impl Conversation {
         let before: Uuid = page.key()?.unwrap_or(Uuid::max());
         let user = person(tx);
         let (all, key) = api_keys::reach(tx);
-        let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
-            "select v.id, v.case_id, v.owner_id, v.sealed_title, m.role, v.created_at, v.updated_at
-             from conversations v join cases c on c.id = v.case_id
-             join case_members m on m.case_id = v.case_id and m.user_id = v.owner_id
-             where v.owner_id = $1 and v.id < $2 and ($3 or v.case_id = $4) and m.role <> 'auditor' and c.deleted_at is null
-             and ($5 or v.case_id in (select case_id from api_key_cases where key_id = $6)) order by v.id desc limit $7")
+        let now = tx.now();
+        let rows: Vec<Row> = query!(tx, c => sqlx::query_as(concat!(
+            select!(), "where v.owner_id = $1 and v.id < $2 and ($3 or v.case_id = $4) and c.deleted_at is null
+             and m.role <> 'auditor' and ", standing::current!("$8"),
+            "and ($5 or v.case_id in (select case_id from api_key_cases where key_id = $6)) order by v.id desc limit $7"))
             .bind(user).bind(before).bind(case.is_none()).bind(case.map_or(Uuid::nil(), CaseId::uuid))
-            .bind(all).bind(key).bind(i64::from(limit) + 1).fetch_all(c).await)?;
+            .bind(all).bind(key).bind(i64::from(limit) + 1).bind(now.0).fetch_all(c).await)?;
         let mut conversations = Vec::with_capacity(rows.len());
         for row in rows {
             conversations.push(open_row(tx, row).await?);
@@ -108,7 +118,7 @@ impl Conversation {
 
     /// Begins a conversation in `case`, titled with the beginning of `title`.
     pub async fn start(tx: &mut Tx, case: &Case, title: &str) -> Result<Self> {
-        permit(tx, case.id, case.role, Action::Chat)?;
+        permit(tx, case.id, &case.standing, Action::Chat)?;
         let owner = tx.actor().user().ok_or(Error::Forbidden)?;
         let (id, now) = (ConversationId::new(), tx.now());
         let title: String = title.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(TITLE).collect();
@@ -125,14 +135,12 @@ impl Conversation {
 /// True when `user` may, at this moment, ask about the documents of `case` and read them. Jobs ask this when they retrieve:
 /// what was allowed when the question was asked does not count.
 pub async fn may_ask(tx: &mut Tx, case: CaseId, user: UserId) -> Result<bool> {
-    let role: Option<String> = query!(tx, c => sqlx::query_scalar(
-        "select m.role from case_members m join users u on u.id = m.user_id join cases c on c.id = m.case_id
-         where m.case_id = $1 and m.user_id = $2 and u.is_active and c.deleted_at is null")
-        .bind(case.uuid()).bind(user.uuid()).fetch_optional(c).await)?;
-    let role = role.as_deref().and_then(CaseRole::parse);
+    // Who stands there as a member; a break-glass grant is for reading, not for asking.
+    let Some(standing) = access::standing(tx, case, user).await? else { return Ok(false) };
+    let now = tx.now();
     let who = Who::User { user, session: SessionId(Uuid::nil()), role: SystemRole::Member };
     let asker = Actor { who, origin: Origin::default() };
-    Ok(may(&asker, case, role, Action::Chat) && may(&asker, case, role, Action::ReadDocuments))
+    Ok(may(&asker, case, &standing, now, Action::Chat) && may(&asker, case, &standing, now, Action::ReadDocuments))
 }
 
 /// The databases of `case` whose documents `user` may read at this moment; none for somebody who [may not ask](may_ask).

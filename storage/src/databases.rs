@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    access::{Action, CaseRole},
+    access::{Action, Standing},
     clock::Timestamp,
     events::{BatchCounts, Counts, DatabaseStatus},
     ids::{BatchId, CaseId, DatabaseId},
@@ -20,6 +20,7 @@ use crate::{
     audit::Audit,
     cases::{Case, permit, permit_somewhere, person},
     db::{change, query},
+    standing,
 };
 
 /// How far the search for copies of a document goes.
@@ -66,8 +67,8 @@ pub struct Database {
     pub deduplication: Deduplication,
     /// Number of the published index generation; 0 before the first.
     pub generation: u64,
-    /// The actor's role in its case.
-    pub role: Option<CaseRole>,
+    /// How the actor stands to its case.
+    pub standing: Standing,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -91,7 +92,8 @@ struct Row {
     description: String,
     deduplication: String,
     generation: i64,
-    role: Option<String>,
+    #[sqlx(flatten)]
+    standing: standing::Row,
     created_at: i64,
     updated_at: i64,
 }
@@ -105,7 +107,7 @@ impl From<Row> for Database {
             description: row.description,
             deduplication: Deduplication::parse(&row.deduplication).unwrap_or_default(),
             generation: unsigned(row.generation),
-            role: row.role.as_deref().and_then(CaseRole::parse),
+            standing: row.standing.into(),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
         }
@@ -116,6 +118,16 @@ impl Holdings {
     fn new(count: i64, busy: bool) -> Self {
         Self { file_count: unsigned(count), status: status(count > 0, busy) }
     }
+}
+
+/// The columns of [`Row`].
+macro_rules! select {
+    () => {
+        concat!(
+            "select d.id, d.case_id, d.name, d.description, d.deduplication, d.generation, d.created_at, d.updated_at, ",
+            standing::columns!()
+        )
+    };
 }
 
 fn unsigned(n: i64) -> u64 {
@@ -145,19 +157,18 @@ impl Database {
     /// Finds a database in a case the actor may see, and permits `action` in it.
     pub async fn find(tx: &mut Tx, id: DatabaseId, action: Action) -> Result<Self> {
         let user = person(tx);
-        let row: Option<Row> = query!(tx, c => sqlx::query_as(
-            "select d.id, d.case_id, d.name, d.description, d.deduplication, d.generation, m.role, d.created_at, d.updated_at
-             from databases d join cases c on c.id = d.case_id left join case_members m on m.case_id = c.id and m.user_id = $2
-             where d.id = $1 and c.deleted_at is null")
+        let row: Option<Row> = query!(tx, c => sqlx::query_as(concat!(
+            select!(), " from databases d join cases c on c.id = d.case_id ", standing::joins!("c.id", "$2"),
+            "where d.id = $1 and c.deleted_at is null"))
             .bind(id.uuid()).bind(user).fetch_optional(c).await)?;
         let database = Self::from(row.ok_or(Error::NotFound)?);
-        permit(tx, database.case_id, database.role, action)?;
+        permit(tx, database.case_id, &database.standing, action)?;
         Ok(database)
     }
 
     /// What it holds now.
     pub async fn holdings(&self, tx: &mut Tx) -> Result<Holdings> {
-        permit(tx, self.case_id, self.role, Action::SeeCase)?;
+        permit(tx, self.case_id, &self.standing, Action::SeeCase)?;
         let (count, busy): (i64, bool) = query!(tx, c => sqlx::query_as(
             "select (select count(*) from documents where database_id = $1 and deleted_at is null),
              exists (select 1 from documents where database_id = $1 and deleted_at is null
@@ -173,13 +184,14 @@ impl Database {
         let before: Uuid = page.key()?.unwrap_or(Uuid::max());
         let user = person(tx);
         let (all, key) = api_keys::reach(tx);
-        let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
-            "select d.id, d.case_id, d.name, d.description, d.deduplication, d.generation, m.role, d.created_at, d.updated_at
-             from case_members m join cases c on c.id = m.case_id join databases d on d.case_id = c.id
-             where m.user_id = $1 and c.deleted_at is null and d.id < $2 and ($3 or d.case_id = $4)
-             and ($5 or d.case_id in (select case_id from api_key_cases where key_id = $6)) order by d.id desc limit $7")
+        let (now, glass) = (tx.now(), standing::may_break_glass(tx));
+        let rows: Vec<Row> = query!(tx, c => sqlx::query_as(concat!(
+            select!(), " from ", standing::cases_of!("$1"), " join databases d on d.case_id = c.id ",
+            standing::joins!("c.id", "$1"), "where c.deleted_at is null and d.id < $2 and ($3 or d.case_id = $4) and ",
+            standing::visible!("$8", "$9"),
+            "and ($5 or d.case_id in (select case_id from api_key_cases where key_id = $6)) order by d.id desc limit $7"))
             .bind(user).bind(before).bind(case.is_none()).bind(case.map_or(Uuid::nil(), CaseId::uuid))
-            .bind(all).bind(key).bind(i64::from(limit) + 1).fetch_all(c).await)?;
+            .bind(all).bind(key).bind(i64::from(limit) + 1).bind(now.0).bind(glass).fetch_all(c).await)?;
         Ok(Page::of(rows.into_iter().map(Self::from).collect(), limit, |database| database.id))
     }
 
@@ -191,7 +203,7 @@ impl Database {
         description: &str,
         deduplication: Deduplication,
     ) -> Result<Self> {
-        permit(tx, case.id, case.role, Action::ManageDatabase)?;
+        permit(tx, case.id, &case.standing, Action::ManageDatabase)?;
         check(name, description)?;
         let (id, now) = (DatabaseId::new(), tx.now());
         change!(tx, c => sqlx::query(
@@ -204,7 +216,7 @@ impl Database {
 
     /// Renames a database.
     pub async fn update(&self, tx: &mut Tx, name: &str, description: &str) -> Result<Self> {
-        permit(tx, self.case_id, self.role, Action::ManageDatabase)?;
+        permit(tx, self.case_id, &self.standing, Action::ManageDatabase)?;
         check(name, description)?;
         let now = tx.now();
         change!(tx, c => sqlx::query("update databases set name = $2, description = $3, updated_at = $4 where id = $1")
@@ -217,7 +229,7 @@ impl Database {
 
     /// Asks for a rebuild of the index beside the live one.
     pub async fn reindex(&self, tx: &mut Tx) -> Result<()> {
-        permit(tx, self.case_id, self.role, Action::ManageDatabase)?;
+        permit(tx, self.case_id, &self.standing, Action::ManageDatabase)?;
         tx.audit(Audit::ReindexRequested { case: self.case_id, database: self.id }).await?;
         tx.enqueue(&ReindexDatabase { case: self.case_id, database: self.id }).await
     }

@@ -1,11 +1,13 @@
 //! All durable state and every wire to it: rows in SQLite or PostgreSQL, encrypted objects, keys, the queue's truth and its
 //! bell, live events. API and workers speak to storage only through the types here.
 
+pub mod access;
 pub mod api_keys;
 pub mod attempts;
 pub mod audit;
 pub mod batches;
 pub mod blobs;
+pub mod break_glass;
 pub mod cases;
 pub mod contexts;
 pub mod conversations;
@@ -31,12 +33,14 @@ pub mod queue;
 pub mod schedules;
 pub mod sessions;
 pub mod signup;
+mod standing;
 pub mod succession;
 pub mod system;
 mod tx;
 pub mod uploads;
 pub mod users;
 pub mod vault;
+pub mod walls;
 pub mod webhooks;
 pub mod workers;
 

@@ -131,7 +131,7 @@ pub async fn waits(tx: &mut Tx, batch: &Batch) -> Result<bool> {
 impl LoadFile {
     /// Receives a load file, already stored, into an open batch of a database found with [`Action::Upload`]; a job reads it.
     pub async fn receive(tx: &mut Tx, database: &Database, batch: &Batch, name: &str, stored: &Stored) -> Result<Self> {
-        crate::cases::permit(tx, database.case_id, database.role, Action::Upload)?;
+        crate::cases::permit(tx, database.case_id, &database.standing, Action::Upload)?;
         if !batch.takes_files(tx).await? {
             return Err(Error::Conflict("the batch takes no more files; open another"));
         }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use domain::{
-    access::{Action, CaseRole, may},
+    access::{Action, may},
     clock::Timestamp,
     events::{Answer, ChatEvent, ChatStep, Event, Topic},
     ids::{CaseId, ConversationId, DocumentId, MessageId, UserId},
@@ -21,6 +21,7 @@ use crate::{
     cases::{permit_somewhere, person},
     conversations::Conversation,
     db::{change, query},
+    standing,
     tx::{seal, unseal},
     vault::{CaseKey, Place},
 };
@@ -153,8 +154,8 @@ struct Row {
     sealed_body: Vec<u8>,
     created_at: i64,
     updated_at: i64,
-    #[sqlx(default)]
-    case_role: Option<String>,
+    #[sqlx(flatten)]
+    standing: standing::Row,
 }
 
 /// The columns of a [`Row`], by name: a plan of `select *` breaks when a newer version adds one.
@@ -393,8 +394,8 @@ pub async fn search(tx: &mut Tx, case: Option<CaseId>, words: &str, page: &PageQ
             }
             before = row.id;
             scanned += 1;
-            let role = row.case_role.as_deref().and_then(CaseRole::parse);
-            if !may(tx.actor(), CaseId(row.case_id), role, Action::Chat) {
+            let standing = row.standing.clone().into();
+            if !may(tx.actor(), CaseId(row.case_id), &standing, tx.now(), Action::Chat) {
                 continue;
             }
             let key = match keys.get(&row.case_id) {
@@ -415,11 +416,13 @@ pub async fn search(tx: &mut Tx, case: Option<CaseId>, words: &str, page: &PageQ
 
 async fn own_rows(tx: &mut Tx, case: Option<CaseId>, before: Uuid) -> Result<Vec<Row>> {
     let user = person(tx);
-    Ok(query!(tx, c => sqlx::query_as(
-        "select s.id, s.conversation_id, s.case_id, s.owner_id, s.role, s.state, s.sealed_body, s.created_at, s.updated_at,
-         m.role as case_role from messages s join cases c on c.id = s.case_id
-         join case_members m on m.case_id = s.case_id and m.user_id = s.owner_id
-         where s.owner_id = $1 and s.id < $2 and ($3 or s.case_id = $4) and c.deleted_at is null order by s.id desc limit $5")
-        .bind(user).bind(before).bind(case.is_none()).bind(case.map_or(Uuid::nil(), CaseId::uuid)).bind(BATCH)
+    let now = tx.now();
+    Ok(query!(tx, c => sqlx::query_as(concat!(
+        "select s.id, s.conversation_id, s.case_id, s.owner_id, s.role, s.state, s.sealed_body, s.created_at, s.updated_at, ",
+        standing::columns!(), " from messages s join cases c on c.id = s.case_id ",
+        standing::joins!("s.case_id", "s.owner_id"),
+        "where s.owner_id = $1 and s.id < $2 and ($3 or s.case_id = $4) and c.deleted_at is null and ",
+        standing::current!("$6"), "order by s.id desc limit $5"))
+        .bind(user).bind(before).bind(case.is_none()).bind(case.map_or(Uuid::nil(), CaseId::uuid)).bind(BATCH).bind(now.0)
         .fetch_all(c).await)?)
 }

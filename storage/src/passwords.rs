@@ -114,7 +114,7 @@ impl Case {
     /// Adds passwords to the bank of a case found with [`Action::ManagePasswords`], and asks for everything that is still
     /// protected to be tried again, unless the bank held all of them before.
     pub async fn add_passwords(&self, tx: &mut Tx, passwords: &[Secret], note: &str) -> Result<Vec<Kept>> {
-        permit(tx, self.id, self.role, Action::ManagePasswords)?;
+        permit(tx, self.id, &self.standing, Action::ManagePasswords)?;
         if !(1..=MOST_AT_ONCE).contains(&passwords.len()) {
             return Err(Error::Invalid("send 1 to 1000 passwords at once"));
         }
@@ -132,7 +132,7 @@ impl Case {
 
     /// What is in the bank, oldest first; never the passwords themselves.
     pub async fn passwords(&self, tx: &mut Tx, page: &PageQuery) -> Result<Page<Password>> {
-        permit(tx, self.id, self.role, Action::ManagePasswords)?;
+        permit(tx, self.id, &self.standing, Action::ManagePasswords)?;
         let limit = page.limit()?;
         let after: Uuid = page.key()?.unwrap_or(Uuid::nil());
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(
@@ -146,7 +146,7 @@ impl Case {
 
     /// Removes a password from the bank. What it opened stays open.
     pub async fn remove_password(&self, tx: &mut Tx, id: PasswordId) -> Result<()> {
-        permit(tx, self.id, self.role, Action::ManagePasswords)?;
+        permit(tx, self.id, &self.standing, Action::ManagePasswords)?;
         let removed = change!(tx, c => sqlx::query("delete from passwords where id = $1 and case_id = $2")
             .bind(id.uuid()).bind(self.id.uuid()).execute(c).await.map(|r| r.rows_affected()))?;
         if removed == 0 {
@@ -161,7 +161,7 @@ impl Document {
     /// the document, or the members it did not give up, are tried again, ignored or not. [`Error::Conflict`] for a document
     /// that does not wait for one.
     pub async fn supply_password(&self, tx: &mut Tx, password: &Secret, note: &str) -> Result<Kept> {
-        permit(tx, self.case, self.role, Action::ManagePasswords)?;
+        permit(tx, self.case, &self.standing, Action::ManagePasswords)?;
         check(std::slice::from_ref(password), note)?;
         let edition = edition_to_be(tx, self.case).await?;
         let kept = keep(tx, self.case, password, note, edition).await?;

@@ -157,7 +157,7 @@ impl Upload {
         details: &UploadDetails,
         patience: Duration,
     ) -> Result<Self> {
-        crate::cases::permit(tx, database.case_id, database.role, Action::Upload)?;
+        crate::cases::permit(tx, database.case_id, &database.standing, Action::Upload)?;
         if !batch.takes_files(tx).await? {
             return Err(Error::Conflict("the batch takes no more files; open another"));
         }

@@ -68,7 +68,7 @@ pub struct CaseBody {
     /// Who opened it.
     #[schema(value_type = Uuid)]
     pub owner_id: UserId,
-    /// Your role in it: `auditor`, `reviewer`, `paralegal`, `lawyer` or `manager`.
+    /// Your role in it: `auditor`, `reviewer`, `paralegal`, `lawyer` or `manager`; null while you read it by a break-glass grant.
     pub role: Option<&'static str>,
     /// When it was opened (RFC 3339).
     pub created_at: String,
@@ -78,7 +78,7 @@ pub struct CaseBody {
 
 impl From<Case> for CaseBody {
     fn from(case: Case) -> Self {
-        let Case { id, title, description, status, priority, kind, owner, role, created_at, updated_at } = case;
+        let Case { id, title, description, status, priority, kind, owner, role, created_at, updated_at, .. } = case;
         Self {
             id,
             fields: CaseFields { title, description, status, priority, kind },

@@ -2,7 +2,8 @@
 
 use axum::http::StatusCode;
 use domain::{
-    access::{Action, CaseRole},
+    access::{Action, CaseRole, Membership},
+    clock::Timestamp,
     error::Code,
     ids::{CaseId, UserId},
 };
@@ -32,7 +33,11 @@ pub struct MemberBody {
     pub name: String,
     /// `auditor`, `reviewer`, `paralegal`, `lawyer` or `manager`.
     pub role: &'static str,
-    /// Since when (RFC 3339).
+    /// From when it counts (RFC 3339); from the beginning when null.
+    pub not_before: Option<String>,
+    /// Until when (RFC 3339); for ever when null. Outside of this time the person is no member.
+    pub expires_at: Option<String>,
+    /// Since when they are on the list (RFC 3339).
     pub created_at: String,
 }
 
@@ -42,7 +47,9 @@ impl From<Member> for MemberBody {
             user_id: member.user,
             email: member.email,
             name: member.name,
-            role: member.role.name(),
+            role: member.membership.role.name(),
+            not_before: member.membership.not_before.map(Timestamp::rfc3339),
+            expires_at: member.membership.expires_at.map(Timestamp::rfc3339),
             created_at: member.created_at.rfc3339(),
         }
     }
@@ -55,12 +62,20 @@ pub struct MembersBody {
     pub items: Vec<MemberBody>,
 }
 
-/// The role to give.
+/// The role to give, and for when.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoleFields {
     /// `auditor`, `reviewer`, `paralegal`, `lawyer` or `manager`.
     pub role: String,
+    /// From when it counts (RFC 3339); at once when absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub not_before: Option<Timestamp>,
+    /// Until when (RFC 3339), which must lie in the future; for ever when absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Members of a case, first come first.
@@ -75,7 +90,7 @@ async fn list_members(state: State, user: CurrentUser, Path(id): Path<CaseId>) -
     Ok(Json(MembersBody { items: members.into_iter().map(MemberBody::from).collect() }))
 }
 
-/// Adds a member or changes their role.
+/// Adds a member, or changes their role and time. Somebody whom an ethical wall keeps out becomes none.
 #[utoipa::path(
     put, path = "/cases/{id}/members/{user_id}", tag = "members", params(("id" = Uuid, Path), ("user_id" = Uuid, Path)),
     request_body = RoleFields, responses((status = 204, description = "set"))
@@ -90,7 +105,8 @@ async fn set_member(
     let case = Case::find(&mut tx, id, Action::ManageMembers).await?;
     let role = CaseRole::parse(&fields.role)
         .ok_or_else(|| Error::new(Code::Invalid, "role must be auditor, reviewer, paralegal, lawyer or manager"))?;
-    case.set_member(&mut tx, member, role).await?;
+    let membership = Membership { role, not_before: fields.not_before, expires_at: fields.expires_at };
+    case.set_member(&mut tx, member, membership).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,11 +2,13 @@
 
 #![allow(unused_qualifications, reason = "the expansion of utoipa::path writes them")]
 
+pub mod access;
 pub mod api_keys;
 pub mod audit;
 pub mod auth;
 pub mod batch_errors;
 pub mod batches;
+pub mod break_glass;
 pub mod cases;
 pub mod chat;
 pub mod context;
@@ -29,6 +31,7 @@ pub mod tus;
 pub mod upload_bodies;
 pub mod uploads;
 pub mod versions;
+pub mod walls;
 pub mod webhooks;
 pub mod workers;
 
@@ -45,11 +48,13 @@ pub(crate) fn of_process() -> OpenApiRouter<State> {
 /// Every route and its description.
 pub fn all() -> OpenApiRouter<State> {
     let resources = OpenApiRouter::new()
+        .merge(access::routes())
         .merge(api_keys::routes())
         .merge(audit::routes())
         .merge(auth::routes())
         .merge(batch_errors::routes())
         .merge(batches::routes())
+        .merge(break_glass::routes())
         .merge(cases::routes())
         .merge(chat::routes())
         .merge(context::routes())
@@ -68,6 +73,7 @@ pub fn all() -> OpenApiRouter<State> {
         .merge(tus::routes())
         .merge(uploads::routes())
         .merge(versions::routes())
+        .merge(walls::routes())
         .merge(webhooks::routes())
         .merge(workers::routes())
         .merge(crate::ws::chat::routes())

@@ -39,7 +39,8 @@ pub(super) fn routes() -> OpenApiRouter<State> {
 pub struct WebhookFields {
     /// Where messages are sent: https, without a name or password, at most 2048 characters.
     pub url: String,
-    /// What it is told of: `batch.sealed`, `batch.settled`, `batch.cancelled`, `load_file.read`, `load_file.failed`, or `*` for all.
+    /// What it is told of: `batch.sealed`, `batch.settled`, `batch.cancelled`, `load_file.read`, `load_file.failed`,
+    /// `case.break_glass`, or `*` for all.
     #[serde(default = "everything")]
     pub events: Vec<String>,
 }

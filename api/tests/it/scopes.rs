@@ -74,6 +74,8 @@ pub(crate) fn table(matter: &Matter) -> Vec<(&'static str, For, Value)> {
         ("log_out", SignedIn, none.clone()),
         ("list_cases", AnyOfCases, none.clone()),
         ("read_case", AnyOfCases, none.clone()),
+        ("explain_own_access", AnyOfCases, none.clone()),
+        ("explain_access", SignedIn, none.clone()),
         ("list_members", AnyOfCases, none.clone()),
         ("list_databases", AnyOfCases, none.clone()),
         ("read_database", AnyOfCases, none.clone()),
@@ -83,6 +85,14 @@ pub(crate) fn table(matter: &Matter) -> Vec<(&'static str, For, Value)> {
         ("create_case", Holders(&[CasesWrite]), json!({ "title": "x" })),
         ("update_case", Holders(&[CasesWrite]), json!({ "title": "x" })),
         ("set_member", Holders(&[CasesWrite]), json!({ "role": "reviewer" })),
+        ("list_walls", SignedIn, none.clone()),
+        ("set_wall", SignedIn, json!({ "reason": "acted for the other side" })),
+        ("lift_wall", SignedIn, none.clone()),
+        ("list_break_glass", SignedIn, none.clone()),
+        ("ask_break_glass", SignedIn, json!({ "reason": "the manager has left the firm", "minutes": 5 })),
+        ("approve_break_glass", SignedIn, none.clone()),
+        ("refuse_break_glass", SignedIn, none.clone()),
+        ("end_break_glass", SignedIn, none.clone()),
         ("remove_member", Holders(&[CasesWrite]), none.clone()),
         ("read_audit", Holders(&[AuditRead]), none.clone()),
         ("read_audit_bundle", Holders(&[AuditRead]), none.clone()),
@@ -201,6 +211,10 @@ impl Matter {
         ids.insert("member", member.id.to_string());
         ids.insert("session", member.session.to_string());
         ids.insert("key", keys::make(door, root, &["chat"]).await.id);
+        let outsider = door.administrator().await;
+        let asked = json!({ "reason": "the manager has left the firm", "minutes": 5 });
+        let asked = door.post(&format!("{case}/break-glass"), &asked).by(&outsider).key(&key()).send().await;
+        ids.insert("break_glass", asked.expect(201).text("/id"));
         let mut tx = door.test.storage.begin(&Actor::system(domain::ids::fresh())).await.unwrap();
         tx.enqueue(&SweepJobs {}).await.unwrap();
         tx.audit(storage::audit::Audit::JobsSwept { enqueued: 1 }).await.unwrap();
@@ -219,6 +233,7 @@ impl Matter {
             ["documents", ..] => id("document"),
             ["jobs", ..] => id("job"),
             ["api-keys", ..] => id("key"),
+            ["break-glass", ..] => id("break_glass"),
             ["auth", "sessions", ..] => id("session"),
             ["chat", "context", ..] => id("context"),
             ["chat", "messages", ..] => id("message"),

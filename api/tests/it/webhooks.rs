@@ -106,7 +106,7 @@ async fn what_is_no_webhook(test: TestStorage) {
     ] {
         door.post(&all, &json!({ "url": url })).by(&ann).key(&key()).send().await.refused(422, "invalid");
     }
-    for events in [json!([]), json!(["batch.opened"]), json!(["webhook.test"]), json!(vec!["*"; 6])] {
+    for events in [json!([]), json!(["batch.opened"]), json!(["webhook.test"]), json!(vec!["*"; 7])] {
         let fields = json!({ "url": "https://hooks.example.org/", "events": events });
         door.post(&all, &fields).by(&ann).key(&key()).send().await.refused(422, "invalid");
     }

@@ -13,8 +13,8 @@ use domain::{
     actor::Who,
     clock::Timestamp,
     ids::{
-        ApiKeyId, AuditId, BatchId, CaseId, ConversationId, DatabaseId, DeliveryId, DocumentId, ItemId, JobId,
-        LoadFileId, MessageId, PasswordId, SessionId, UploadId, UserId, WebhookId,
+        ApiKeyId, AuditId, BatchId, BreakGlassId, CaseId, ConversationId, DatabaseId, DeliveryId, DocumentId, ItemId,
+        JobId, LoadFileId, MessageId, PasswordId, SessionId, UploadId, UserId, WebhookId,
     },
     jobs::Queue,
     outcome::Category,
@@ -113,10 +113,24 @@ events! {
     CaseKeyDestroyed { case: CaseId } = "case.key_destroyed", "case", Some(case.uuid()), Some(case);
     /// A deleted case's rows and bytes were removed.
     CasePurged { case: CaseId } = "case.purged", "case", Some(case.uuid()), Some(case);
-    /// A member was added or given another role.
-    MemberSet { case: CaseId, user: UserId, role: &'static str } = "case.member_set", "case", Some(case.uuid()), Some(case);
+    /// A member was added, or given another role or time.
+    MemberSet { case: CaseId, user: UserId, role: &'static str, not_before: Option<Timestamp>, expires_at: Option<Timestamp> } = "case.member_set", "case", Some(case.uuid()), Some(case);
     /// A member was removed.
     MemberRemoved { case: CaseId, user: UserId } = "case.member_removed", "case", Some(case.uuid()), Some(case);
+    /// An ethical wall was put between a person and a case; why stands sealed with it.
+    WallSet { case: CaseId, user: UserId } = "case.wall_set", "case", Some(case.uuid()), Some(case);
+    /// An ethical wall was taken away.
+    WallLifted { case: CaseId, user: UserId } = "case.wall_lifted", "case", Some(case.uuid()), Some(case);
+    /// An administrator asked to read a case without being a member; why stands sealed with the request.
+    BreakGlassAsked { case: CaseId, request: BreakGlassId, minutes: u32 } = "break_glass.asked", "break_glass", Some(request.uuid()), Some(case);
+    /// Another administrator let them, until then.
+    BreakGlassApproved { case: CaseId, request: BreakGlassId, user: UserId, until: Timestamp } = "break_glass.approved", "break_glass", Some(request.uuid()), Some(case);
+    /// Another administrator did not let them.
+    BreakGlassRefused { case: CaseId, request: BreakGlassId, user: UserId } = "break_glass.refused", "break_glass", Some(request.uuid()), Some(case);
+    /// The request or the grant was ended early.
+    BreakGlassEnded { case: CaseId, request: BreakGlassId, user: UserId } = "break_glass.ended", "break_glass", Some(request.uuid()), Some(case);
+    /// Somebody looked at what a person may do in a case, and why.
+    AccessExplained { case: CaseId, user: UserId } = "case.access_explained", "case", Some(case.uuid()), Some(case);
     /// A database was created.
     DatabaseCreated { case: CaseId, database: DatabaseId } = "database.created", "database", Some(database.uuid()), Some(case);
     /// A database's fields changed.

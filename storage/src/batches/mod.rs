@@ -110,7 +110,7 @@ async fn open_row(tx: &mut Tx, row: Row) -> Result<Batch> {
 impl Batch {
     /// Opens a batch in a database found with [`Action::Upload`].
     pub async fn open(tx: &mut Tx, database: &Database, source: &str, details: &BatchDetails) -> Result<Self> {
-        crate::cases::permit(tx, database.case_id, database.role, Action::Upload)?;
+        crate::cases::permit(tx, database.case_id, &database.standing, Action::Upload)?;
         if details.name.chars().count() > 300 || details.labels.len() > 50 {
             return Err(Error::Invalid("a batch name has at most 300 characters and a batch at most 50 labels"));
         }

@@ -26,7 +26,9 @@ const PRIVILEGES: [(&str, &[&str]); 5] = [
         &[
             "api_keys",
             "batches",
+            "break_glass",
             "case_members",
+            "case_walls",
             "contents",
             "conversations",
             "databases",

@@ -50,7 +50,7 @@ pub(crate) async fn exceptions_of(tx: &mut Tx, batch: &Batch, after: Uuid, most:
 /// when its exception is ignored. Returns how many. A protected member that its container did not give up waits for the
 /// container to be opened again. What was infected counts as that until it was scanned again.
 pub async fn retry_exceptions(tx: &mut Tx, database: &Database, selection: &Selection) -> Result<u64> {
-    permit(tx, database.case_id, database.role, Action::Upload)?;
+    permit(tx, database.case_id, &database.standing, Action::Upload)?;
     let now = tx.now();
     let Selection { category, batch, document } = *selection;
     let waiting = wait_for_container(tx, database.id, selection).await?;
@@ -88,7 +88,7 @@ pub async fn ignore_exceptions(
     selection: &Selection,
     note: &str,
 ) -> Result<(u64, bool)> {
-    permit(tx, database.case_id, database.role, Action::Upload)?;
+    permit(tx, database.case_id, &database.standing, Action::Upload)?;
     let note = note.trim();
     if note.is_empty() || note.chars().count() > LONGEST_NOTE {
         return Err(Error::Invalid("a note must have 1 to 2000 characters"));

@@ -150,7 +150,7 @@ impl Document {
     /// Deletes a document with everything unpacked from it: gone for readers at once, from the index with its next
     /// generation.
     pub async fn delete(&self, tx: &mut Tx) -> Result<u64> {
-        crate::cases::permit(tx, self.case, self.role, Action::DeleteDocuments)?;
+        crate::cases::permit(tx, self.case, &self.standing, Action::DeleteDocuments)?;
         let removed = remove(tx, self.case, self.id).await?;
         tx.enqueue(&IndexDatabase { case: self.case, database: self.database }).await?;
         self.changed(tx);

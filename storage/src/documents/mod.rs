@@ -15,7 +15,7 @@ mod text;
 mod versions;
 
 use domain::{
-    access::{Action, CaseRole},
+    access::{Action, Standing},
     clock::Timestamp,
     ids::{BatchId, BlobId, CaseId, DatabaseId, DocumentId, UserId},
     outcome::{Category, DocumentState, Exception, Exclusion},
@@ -48,6 +48,7 @@ use crate::{
     databases::Database,
     db::query,
     items::Listed,
+    standing,
     tx::unseal,
     vault::{CaseKey, Place},
 };
@@ -109,8 +110,8 @@ pub struct Document {
     pub created_at: Timestamp,
     /// When it last moved.
     pub updated_at: Timestamp,
-    /// The actor's role in its case, when an actor asked.
-    pub role: Option<CaseRole>,
+    /// How the actor stands to its case, when an actor asked.
+    pub standing: Standing,
 }
 
 /// The sealed part of a document.
@@ -189,10 +190,10 @@ pub struct DocumentFilter {
 
 /// Selects documents in the order of [`Row`]: further columns, if any, and the statement from its `where` or further joins on.
 macro_rules! columns {
-    ($tail:literal) => {
+    ($tail:expr) => {
         $crate::documents::columns!("", $tail)
     };
-    ($more:literal, $tail:literal) => {
+    ($more:expr, $tail:expr) => {
         concat!(
             "select f.id, f.case_id, f.database_id, f.batch_id, f.parent_id, f.family_id, f.ordinal, f.depth, f.state, f.format,
              f.media_type, f.size, f.sha256, f.original_blob, f.text_blob, f.pages, f.characters, f.duplicate_of, f.exception,
@@ -239,8 +240,8 @@ struct Row {
     is_inclusive: Option<bool>,
     group_id: Option<Uuid>,
     similarity: Option<i64>,
-    #[sqlx(default)]
-    role: Option<String>,
+    #[sqlx(flatten)]
+    standing: standing::Row,
 }
 
 fn place(id: DocumentId) -> Place {
@@ -286,7 +287,7 @@ impl Row {
             details: unseal(key, &place(DocumentId(self.id)), &self.sealed_details)?,
             created_at: Timestamp(self.created_at),
             updated_at: Timestamp(self.updated_at),
-            role: self.role.as_deref().and_then(CaseRole::parse),
+            standing: self.standing.into(),
         })
     }
 }
@@ -296,12 +297,12 @@ impl Document {
     pub async fn find(tx: &mut Tx, id: DocumentId, action: Action) -> Result<Self> {
         let user = person(tx);
         let row: Option<Row> = query!(tx, c => sqlx::query_as(columns!(
-            ", m.role", "join cases c on c.id = f.case_id
-             left join case_members m on m.case_id = f.case_id and m.user_id = $2
-             where f.id = $1 and f.deleted_at is null and c.deleted_at is null"))
+            concat!(", ", standing::columns!()),
+            concat!("join cases c on c.id = f.case_id ", standing::joins!("f.case_id", "$2"),
+                "where f.id = $1 and f.deleted_at is null and c.deleted_at is null")))
             .bind(id.uuid()).bind(user).fetch_optional(c).await)?;
         let row = row.ok_or(Error::NotFound)?;
-        permit(tx, CaseId(row.case_id), row.role.as_deref().and_then(CaseRole::parse), action)?;
+        permit(tx, CaseId(row.case_id), &row.standing.clone().into(), action)?;
         let key = tx.case_key(CaseId(row.case_id)).await?;
         row.open(&key)
     }

@@ -39,7 +39,7 @@ pub struct Sent {
 /// Asks for a batch of a database found with [`Action::Upload`] to be read again: what another reader than today's read or
 /// failed to read, or all of it.
 pub async fn reprocess(tx: &mut Tx, database: &Database, batch: &Batch, all: bool) -> Result<()> {
-    permit(tx, database.case_id, database.role, Action::Upload)?;
+    permit(tx, database.case_id, &database.standing, Action::Upload)?;
     let (case, asked_at) = (batch.case_id, tx.now());
     tx.audit(Audit::ReprocessRequested { case, batch: batch.id, all }).await?;
     tx.enqueue(&ReprocessBatch { case, database: database.id, batch: batch.id, all, asked_at }).await

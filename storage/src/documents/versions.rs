@@ -76,7 +76,7 @@ impl Document {
     /// were new. Who replaces a container deletes what was unpacked from it, and so must be allowed to. Returns the number
     /// of the version. [`Error::Conflict`] when somebody else replaced it meanwhile.
     pub async fn replace(&self, tx: &mut Tx, name: &str, stored: &Stored, note: &str) -> Result<u32> {
-        permit(tx, self.case, self.role, Action::Upload)?;
+        permit(tx, self.case, &self.standing, Action::Upload)?;
         if note.chars().count() > LONGEST_NOTE {
             return Err(Error::Invalid("a note must have at most 2000 characters"));
         }
@@ -135,7 +135,7 @@ impl Document {
             "select id from documents where parent_id = $1 and deleted_at is null order by id")
             .bind(self.id.uuid()).fetch_all(c).await)?;
         if !members.is_empty() {
-            permit(tx, self.case, self.role, Action::DeleteDocuments)?;
+            permit(tx, self.case, &self.standing, Action::DeleteDocuments)?;
         }
         for member in members {
             remove(tx, self.case, DocumentId(member)).await?;

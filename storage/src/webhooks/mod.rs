@@ -132,7 +132,7 @@ fn check(events: &[String]) -> Result<()> {
         return Ok(());
     }
     Err(Error::Invalid(
-        "events must be some of batch.sealed, batch.settled, batch.cancelled, load_file.read, load_file.failed, or * for all",
+        "events must be some of batch.sealed, batch.settled, batch.cancelled, load_file.read, load_file.failed, case.break_glass, or * for all",
     ))
 }
 
@@ -145,7 +145,7 @@ impl Case {
         url: &str,
         events: &[String],
     ) -> Result<(Webhook, Zeroizing<String>)> {
-        permit(tx, self.id, self.role, Action::ManageWebhooks)?;
+        permit(tx, self.id, &self.standing, Action::ManageWebhooks)?;
         check(events)?;
         let there: i64 = query!(tx, c => sqlx::query_scalar("select count(*) from webhooks where case_id = $1")
             .bind(self.id.uuid()).fetch_one(c).await)?;
@@ -167,7 +167,7 @@ impl Case {
 
     /// One webhook of a case found with [`Action::ManageWebhooks`].
     pub async fn webhook(&self, tx: &mut Tx, id: WebhookId) -> Result<Webhook> {
-        permit(tx, self.id, self.role, Action::ManageWebhooks)?;
+        permit(tx, self.id, &self.standing, Action::ManageWebhooks)?;
         let row: Option<Row> = query!(tx, c => sqlx::query_as(select!("where id = $1 and case_id = $2"))
             .bind(id.uuid()).bind(self.id.uuid()).fetch_optional(c).await)?;
         let row = row.ok_or(Error::NotFound)?;
@@ -176,7 +176,7 @@ impl Case {
 
     /// The webhooks of a case found with [`Action::ManageWebhooks`], oldest first.
     pub async fn webhooks(&self, tx: &mut Tx, page: &PageQuery) -> Result<Page<Webhook>> {
-        permit(tx, self.id, self.role, Action::ManageWebhooks)?;
+        permit(tx, self.id, &self.standing, Action::ManageWebhooks)?;
         let limit = page.limit()?;
         let after: Uuid = page.key()?.unwrap_or(Uuid::nil());
         let rows: Vec<Row> = query!(tx, c => sqlx::query_as(select!("where case_id = $1 and id > $2 order by id limit $3"))

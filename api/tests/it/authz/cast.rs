@@ -80,14 +80,16 @@ impl Member {
     /// True when something that needs this can be theirs.
     pub(super) fn owns(&self, needs: Needs) -> bool {
         let is_outside = matches!(self.who, Knocker::Stranger | Knocker::Administrator | Knocker::KeyElsewhere);
-        !is_outside || !matches!(needs, Needs::Case(_) | Needs::Conversation)
+        !is_outside || !matches!(needs, Needs::Case(_) | Needs::CaseOrOffice(_) | Needs::Conversation)
     }
 
     /// What their answers may not tell of. Who looks after the whole system sees the ids of all of it, and the trail of a case names
     /// what everybody began in it.
     pub(super) fn secrets(&self, needs: Needs) -> Vec<String> {
+        let by_office = matches!(needs, Needs::CaseOrOffice(_) | Needs::SomewhereOrOffice(_));
         match needs {
             Needs::System(_) | Needs::OwnOrManaging => Vec::new(),
+            _ if by_office && self.who == Knocker::Administrator => Vec::new(),
             Needs::Case(Action::ReadAudit) => self.foreign.clone(),
             _ => self.foreign.iter().chain(&self.neighbour).cloned().collect(),
         }
@@ -100,7 +102,7 @@ fn fresh() -> String {
 
 /// Ids of nothing.
 fn missing() -> Matter {
-    const NAMES: [&str; 16] = [
+    const NAMES: [&str; 17] = [
         "document",
         "batch",
         "load_file",
@@ -117,6 +119,7 @@ fn missing() -> Matter {
         "session",
         "key",
         "job",
+        "break_glass",
     ];
     let ids = NAMES.into_iter().map(|name| (name, fresh())).collect();
     Matter { case: CaseId::new(), database: DatabaseId::new(), ids }
@@ -138,7 +141,7 @@ const BEGUN: [&str; 3] = ["conversation", "message", "context"];
 
 /// Ids that nobody outside the case may hear.
 fn told(matter: &Matter) -> Vec<String> {
-    let inside = CHILDREN.iter().chain(&BEGUN).chain(&["document"]).map(|name| matter.ids[name].clone());
+    let inside = CHILDREN.iter().chain(&BEGUN).chain(&["document", "break_glass"]).map(|name| matter.ids[name].clone());
     inside.chain([matter.case.to_string(), matter.database.to_string()]).collect()
 }
 

@@ -205,7 +205,7 @@ fn is_of_its_own(member: &Member, ways: &BTreeMap<Target, Vec<Asked>>, index: us
         Target::Own => member.owns(asked.needs),
         Target::Missing | Target::Foreign => true,
         // Whoever is in another case can be brought into this one.
-        Target::WrongParent if asked.operation == "set_member" => false,
+        Target::WrongParent if matches!(asked.operation, "set_member" | "set_wall" | "explain_access") => false,
         Target::Neighbour | Target::MissingChild | Target::WrongParent => differs(Target::Own),
         Target::WrongLast => differs(Target::Own) && differs(Target::WrongParent),
     }

@@ -31,16 +31,23 @@ pub(super) enum Needs {
     Somewhere(Action),
     /// An action in the case.
     Case(Action),
+    /// An action in the case, or to be an administrator.
+    CaseOrOffice(Action),
+    /// Nothing: a list of what this action shows, case by case, and of all to administrators.
+    SomewhereOrOffice(Action),
     /// To be who began the conversation, and to chat in its case now.
     Conversation,
     /// A WebSocket; the sockets have cells of their own.
     Socket,
 }
 use Action::{
-    Chat, DeleteCase, DeleteDocuments, EditCase, ManageDatabase, ManageMembers, ManagePasswords, ManageWebhooks,
-    ReadAudit, ReadDocuments, SeeCase, Upload,
+    BreakGlass, Chat, DeleteCase, DeleteDocuments, EditCase, ExplainAccess, ManageDatabase, ManageMembers,
+    ManagePasswords, ManageWalls, ManageWebhooks, ReadAudit, ReadDocuments, SeeCase, Upload,
 };
-use Needs::{Case, Conversation, Known, Network, Nothing, Own, OwnAndSeen, OwnOrManaging, Socket, Somewhere, System};
+use Needs::{
+    Case, CaseOrOffice, Conversation, Known, Network, Nothing, Own, OwnAndSeen, OwnOrManaging, Socket, Somewhere,
+    SomewhereOrOffice, System,
+};
 use SystemAction::{CreateCase, ManageJobs, ManageUsers};
 
 const NEEDS: &[(&str, Needs)] = &[
@@ -86,6 +93,16 @@ const NEEDS: &[(&str, Needs)] = &[
     ("read_status", Case(SeeCase)),
     ("list_batches", Case(SeeCase)),
     ("read_batch", Case(SeeCase)),
+    ("explain_own_access", Case(SeeCase)),
+    ("explain_access", CaseOrOffice(ExplainAccess)),
+    ("list_walls", CaseOrOffice(ManageWalls)),
+    ("set_wall", CaseOrOffice(ManageWalls)),
+    ("lift_wall", CaseOrOffice(ManageWalls)),
+    ("list_break_glass", SomewhereOrOffice(ManageWalls)),
+    ("ask_break_glass", CaseOrOffice(BreakGlass)),
+    ("approve_break_glass", CaseOrOffice(BreakGlass)),
+    ("refuse_break_glass", CaseOrOffice(BreakGlass)),
+    ("end_break_glass", CaseOrOffice(ManageWalls)),
     ("update_case", Case(EditCase)),
     ("delete_case", Case(DeleteCase)),
     ("set_member", Case(ManageMembers)),
@@ -274,9 +291,10 @@ pub(super) fn expected(needs: Needs, keys: &For, who: Knocker, at: Target, scope
         System(CreateCase) => or_forbidden(fits && who != Knocker::KeyElsewhere),
         System(_) if who != Knocker::Administrator => Expected::Forbidden,
         System(_) if at == Target::Missing => Expected::NotFound,
-        Known | Nothing | Network | Socket | System(_) => Expected::Answer,
         Somewhere(_) => or_forbidden(fits),
-        Case(action) => in_case(action, who, at, sees, fits),
+        Known | Nothing | Network | Socket | System(_) | SomewhereOrOffice(_) => Expected::Answer,
+        CaseOrOffice(_) if who == Knocker::Administrator && at != Target::Missing => Expected::Answer,
+        Case(action) | CaseOrOffice(action) => in_case(action, who, at, sees, fits),
         Conversation if at == Target::Neighbour => Expected::NotFound,
         Conversation => in_case(Chat, who, at, sees, fits),
     }
@@ -310,8 +328,9 @@ fn may(role: CaseRole, action: Action) -> bool {
         ReadDocuments | Chat => &[Reviewer, Paralegal, Lawyer, Manager],
         Upload | ManagePasswords | ManageDatabase => &[Paralegal, Lawyer, Manager],
         EditCase => &[Lawyer, Manager],
-        ReadAudit => &[Auditor, Manager],
-        DeleteCase | ManageMembers | ManageWebhooks | DeleteDocuments => &[Manager],
+        ReadAudit | ExplainAccess => &[Auditor, Manager],
+        DeleteCase | ManageMembers | ManageWebhooks | DeleteDocuments | ManageWalls => &[Manager],
+        BreakGlass => &[],
     };
     holders.contains(&role)
 }
