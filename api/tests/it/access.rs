@@ -357,6 +357,8 @@ async fn breaking_the_glass_takes_two(test: TestStorage) {
 
     assert_eq!(scene.reads(&chief.token).await, [200; 5]);
     assert_eq!(scene.listed(&chief.token).await[..2], [1, 1]);
+    let found = door.get(&scene.path("/search?q=lease")).by(&chief).send().await.expect(200).json();
+    assert_eq!(found["total"], 1, "in every database of the case: {found}");
     assert_eq!(scene.reads(&second.token).await, [404; 5], "who approves reads nothing");
     scene.question(&chief).await.refused(403, "forbidden");
     door.put(&scene.path(""), &json!({ "title": "Mine" })).by(&chief).send().await.refused(403, "forbidden");

@@ -244,6 +244,12 @@ async fn a_deleted_case_is_gone_and_its_purge_leaves_no_row(test: TestStorage) {
     for matter in [&matter, &other] {
         let batch = matter.batch().await;
         matter.document(batch, "a.txt", b"a").await;
+        let (walled, chief) = (test.member().await, test.administrator().await);
+        let mut tx = test.storage.begin(&chief).await.unwrap();
+        let case = Case::find(&mut tx, matter.case, Action::ManageWalls).await.unwrap();
+        case.set_wall(&mut tx, walled.user().unwrap(), "acted for the other side").await.unwrap();
+        case.ask_break_glass(&mut tx, "the manager has left the firm", 5, 60).await.unwrap();
+        tx.commit().await.unwrap();
     }
     let events = test.number("select count(*) from audit_events").await;
     let mut tx = matter.begin().await;
@@ -260,7 +266,9 @@ async fn a_deleted_case_is_gone_and_its_purge_leaves_no_row(test: TestStorage) {
     assert!(cases::destroy_key(&mut tx, matter.case).await.unwrap());
     cases::purge_rows(&mut tx, matter.case).await.unwrap();
     tx.commit().await.unwrap();
-    for table in ["documents", "batches", "databases", "blobs", "case_members", "case_keys"] {
+    for table in
+        ["documents", "batches", "databases", "blobs", "case_members", "case_walls", "break_glass", "case_keys"]
+    {
         assert_eq!(test.number(&format!("select count(*) from {table}")).await, 1, "{table}");
     }
     assert_eq!(test.number("select count(*) from cases where title = ''").await, 1);
