@@ -58,6 +58,9 @@ pub(crate) enum Command {
     /// Look after queues, on the data directory itself (also while dia serves).
     #[command(subcommand)]
     Queues(QueuesCommand),
+    /// Look after people, on the data directory itself (also while dia serves).
+    #[command(subcommand)]
+    Users(UsersCommand),
     /// Look after the signed log of what was done, on the data directory itself (also while dia serves).
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -138,6 +141,23 @@ pub(crate) enum QueuesCommand {
     Resume {
         /// ingest, extract, ocr, index, relate, chat, network or maintenance.
         queue: String,
+    },
+}
+
+/// `dia users …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum UsersCommand {
+    /// List everybody who signed up, newest first.
+    List,
+    /// Suspend a person: sessions, API keys and open sockets end, for good.
+    Suspend {
+        /// The person's e-mail address.
+        email: String,
+    },
+    /// Let a suspended person sign in again.
+    Restore {
+        /// The person's e-mail address.
+        email: String,
     },
 }
 

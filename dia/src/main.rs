@@ -55,6 +55,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(command) => operator::config(&command, config),
         Command::Jobs(command) => operator::jobs(command, config::Config::load(config)?).await,
         Command::Queues(command) => operator::queues(command, config::Config::load(config)?).await,
+        Command::Users(command) => operator::users(command, config::Config::load(config)?).await,
         Command::Audit(command) => operator::audit(command, config::Config::load(config)?).await,
         Command::Verify { bundle, key, kept } => operator::verify(&bundle, &key, &kept),
         Command::KnownFiles(command) => operator::known_files(command, &config::Config::load(config)?),

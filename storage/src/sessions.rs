@@ -184,6 +184,16 @@ pub async fn revoke_others(tx: &mut Tx) -> Result<()> {
     Ok(())
 }
 
+/// Ends all sessions of a person, whoever acts. The caller has made sure that they may.
+pub(crate) async fn end_all(tx: &mut Tx, user: UserId) -> Result<()> {
+    let now = tx.now();
+    let ended = change!(tx, c => sqlx::query(
+        "update sessions set revoked_at = $2 where user_id = $1 and revoked_at is null and expires_at > $2")
+        .bind(user.uuid()).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
+    tx.publish(Topic::User(user), Event::AccessChanged);
+    tx.audit(Audit::SessionsClosed { user, sessions: ended }).await
+}
+
 /// Removes the rows of sessions that ended more than 90 days ago; returns how many. For housekeeping.
 pub async fn forget_old(tx: &mut Tx) -> Result<u64> {
     let before = tx.now().minus(Duration::from_hours(90 * 24));

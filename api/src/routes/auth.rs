@@ -205,13 +205,17 @@ async fn log_in(
     let verdict = state.passwords.compare(fields.password, stored).await?;
 
     let mut tx = state.storage.begin(&actor).await?;
-    let Some(account) = account.as_ref().filter(|account| verdict.right && account.user.is_active) else {
+    let mut proved = None;
+    if let Some(account) = account.as_ref().filter(|account| verdict.right && account.user.is_active) {
+        let (id, hash) = (account.user.id, &account.password_hash);
+        proved = users::signed_in(&mut tx, id, hash, verdict.new_hash.as_deref()).await?.then_some(account);
+    }
+    let Some(account) = proved else {
         tx.audit(Audit::LoginFailed { user: account.map(|account| account.user.id) }).await?;
         tx.commit().await?;
         return Err(Code::BadCredentials.into());
     };
     attempt.succeeded(&mut tx).await?;
-    users::signed_in(&mut tx, account.user.id, verdict.new_hash.as_deref()).await?;
     let (session, token) = sessions::open(&mut tx, account.user.id, &state.config.session_lives()).await?;
     let user = users::find(&mut tx, account.user.id).await?.user;
     tx.commit().await?;

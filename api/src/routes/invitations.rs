@@ -1,14 +1,14 @@
 //! Invitations: how people come in after the first.
 
 use axum::{http::StatusCode, response::Response};
-use domain::{access::SystemRole, error::Code};
 use serde::{Deserialize, Serialize};
 use storage::signup;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::users;
 use crate::{
-    Error, Result, State,
+    Result, State,
     extract::{Idempotent, Json, SignedIn, created, kept},
 };
 
@@ -52,8 +52,7 @@ async fn create_invitation(
     if let Some(answer) = kept(&mut tx, &request).await? {
         return Ok(answer);
     }
-    let role = SystemRole::parse(&fields.role)
-        .ok_or_else(|| Error::new(Code::Invalid, "role must be administrator or member"))?;
+    let role = users::role(&fields.role)?;
     let (code, ends) = signup::invite(&mut tx, role).await?;
     let body = InvitationBody { code, role: role.name(), expires_at: ends.rfc3339() };
     created(tx, &request, StatusCode::CREATED, &body).await

@@ -30,6 +30,7 @@ pub mod sessions;
 pub mod tus;
 pub mod upload_bodies;
 pub mod uploads;
+pub mod users;
 pub mod versions;
 pub mod walls;
 pub mod webhooks;
@@ -72,6 +73,7 @@ pub fn all() -> OpenApiRouter<State> {
         .merge(sessions::routes())
         .merge(tus::routes())
         .merge(uploads::routes())
+        .merge(users::routes())
         .merge(versions::routes())
         .merge(walls::routes())
         .merge(webhooks::routes())

@@ -27,6 +27,7 @@ mod slow;
 mod sockets;
 mod tokens;
 mod uploads;
+mod users;
 mod versions;
 mod webhooks;
 mod ws_status;

@@ -4,6 +4,7 @@ mod audit;
 mod autoscale;
 mod jobs;
 mod known_files;
+mod users;
 mod workers;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ pub(crate) use audit::{audit, verify};
 pub(crate) use autoscale::{AutoscaleConfig, autoscale};
 pub(crate) use jobs::{jobs, queues};
 pub(crate) use known_files::known_files;
+pub(crate) use users::users;
 pub(crate) use workers::workers;
 
 use crate::{

@@ -222,6 +222,19 @@ pub async fn revoke(tx: &mut Tx, id: ApiKeyId) -> Result<()> {
     Ok(())
 }
 
+/// Ends all keys of a person, whoever acts. The caller has made sure that they may.
+pub(crate) async fn end_all(tx: &mut Tx, user: UserId) -> Result<()> {
+    let now = tx.now();
+    let ended: Vec<Uuid> = change!(tx, c => sqlx::query_scalar(
+        "update api_keys set revoked_at = $2 where user_id = $1 and revoked_at is null and expires_at > $2 returning id")
+        .bind(user.uuid()).bind(now.0).fetch_all(c).await)?;
+    for key in ended {
+        tx.audit(Audit::ApiKeyRevoked { key: ApiKeyId(key), user }).await?;
+    }
+    tx.publish(Topic::User(user), Event::AccessChanged);
+    Ok(())
+}
+
 /// One of the actor's keys, or anybody's for who manages users.
 pub async fn find(tx: &mut Tx, id: ApiKeyId) -> Result<ApiKey> {
     let user = signed_in(tx)?;

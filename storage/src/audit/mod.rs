@@ -95,6 +95,14 @@ events! {
     SessionReplayed { session: SessionId } = "session.replayed", "session", Some(session.uuid()), None;
     /// Somebody signed out, or was signed out.
     SessionClosed { session: SessionId } = "session.closed", "session", Some(session.uuid()), None;
+    /// All sessions of a person were ended at once.
+    SessionsClosed { user: UserId, sessions: u64 } = "session.all_closed", "user", Some(user.uuid()), None;
+    /// Somebody was suspended.
+    UserSuspended { user: UserId } = "user.suspended", "user", Some(user.uuid()), None;
+    /// Somebody who was suspended was let in again.
+    UserRestored { user: UserId } = "user.restored", "user", Some(user.uuid()), None;
+    /// Somebody was given another role in the whole system.
+    UserRoleSet { user: UserId, role: &'static str } = "user.role_set", "user", Some(user.uuid()), None;
     /// A password was changed.
     PasswordChanged { user: UserId } = "user.password_changed", "user", Some(user.uuid()), None;
     /// Somebody made an API key.

@@ -1,9 +1,12 @@
 //! People who sign in. E-mail addresses are kept in one spelling, so that one person is one row.
 
+mod manage;
+
 use domain::{access::SystemRole, clock::Timestamp, ids::UserId};
 use serde::Serialize;
 use uuid::Uuid;
 
+pub use self::manage::{Change, change, end_sessions, list, managed};
 use crate::{
     Error, Result, Tx,
     audit::Audit,
@@ -56,6 +59,7 @@ macro_rules! columns {
         "id, email, name, password_hash, role, is_active, last_login, created_at"
     };
 }
+use columns;
 
 impl TryFrom<Row> for Account {
     type Error = Error;
@@ -123,13 +127,16 @@ pub async fn by_email(tx: &mut Tx, email: &str) -> Result<Option<Account>> {
     row.map(Account::try_from).transpose()
 }
 
-/// Notes a sign-in, and the password's hash anew when it was made with older parameters.
-pub async fn signed_in(tx: &mut Tx, id: UserId, new_hash: Option<&str>) -> Result<()> {
+/// Notes a sign-in, and the password's hash anew when it was made with older parameters. False when the person was suspended or got
+/// another password since `checked` was looked at: then nobody signed in. What ends sessions takes the same row first, so a session
+/// opened after this is one that it finds.
+pub async fn signed_in(tx: &mut Tx, id: UserId, checked: &str, new_hash: Option<&str>) -> Result<bool> {
     let now = tx.now();
-    change!(tx, c => sqlx::query(
-        "update users set last_login = $2, password_hash = coalesce($3, password_hash) where id = $1")
-        .bind(id.uuid()).bind(now.0).bind(new_hash).execute(c).await.map(drop))?;
-    Ok(())
+    let noted = change!(tx, c => sqlx::query(
+        "update users set last_login = $3, password_hash = coalesce($4, password_hash)
+         where id = $1 and password_hash = $2 and is_active")
+        .bind(id.uuid()).bind(checked).bind(now.0).bind(new_hash).execute(c).await.map(|r| r.rows_affected()))?;
+    Ok(noted > 0)
 }
 
 /// Replaces a password, provided it is still the one that was checked (`old_hash`); [`Error::Conflict`] otherwise.
