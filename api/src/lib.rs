@@ -24,6 +24,7 @@ mod ws;
 
 pub use crate::{
     access::AccessConfig,
+    auth::AuthConfig,
     config::ApiConfig,
     error::Error,
     limits::LimitsConfig,

@@ -31,7 +31,7 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Signing up and in, and changing a password.
+    /// Signing up and in, in both steps and again, and setting a password.
     pub login: Rate,
     /// Everything that changes nothing.
     pub read: Rate,
@@ -84,7 +84,12 @@ impl LimitsConfig {
 /// The class of a route, by its method and template.
 fn class_of(method: &Method, route: &str) -> Class {
     match route.trim_start_matches("/api/v1") {
-        "/auth/login" | "/auth/signup" | "/auth/change-password" => Class::Login,
+        "/auth/login"
+        | "/auth/login/second-factor"
+        | "/auth/signup"
+        | "/auth/change-password"
+        | "/auth/reset-password"
+        | "/auth/step-up" => Class::Login,
         "/chat/message" => Class::Chat,
         "/documents/{id}/original"
         | "/documents/{id}/versions/{number}/original"
@@ -197,6 +202,7 @@ mod tests {
     fn routes_have_classes() {
         for (method, route, class) in [
             (Method::POST, "/api/v1/auth/login", Class::Login),
+            (Method::POST, "/api/v1/auth/login/second-factor", Class::Login),
             (Method::POST, "/api/v1/auth/refresh", Class::Write),
             (Method::GET, "/api/v1/databases/{id}/files", Class::Read),
             (Method::POST, "/api/v1/databases/{id}/files", Class::Upload),

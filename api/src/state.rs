@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::AccessConfig,
-    auth::{KeyUses, Passwords, Tokens},
+    auth::{AuthConfig, KeyUses, Passwords, Tokens},
     config::ApiConfig,
     limits::LimitsConfig,
     readers::Readers,
@@ -25,6 +25,8 @@ pub struct State {
     pub storage: Storage,
     /// The `[api]` table.
     pub config: Arc<ApiConfig>,
+    /// The `[auth]` table.
+    pub auth: Arc<AuthConfig>,
     /// The `[limits]` table.
     pub limits: LimitsConfig,
     /// The `[access]` table.
@@ -62,6 +64,7 @@ impl State {
         Ok(Self {
             tokens: Arc::new(Tokens::new(&storage.vault, config.access_token_minutes)?),
             passwords: Arc::new(Passwords::new(config.max_concurrent_password_hashes)),
+            auth: Arc::default(),
             limits: LimitsConfig::default(),
             access: AccessConfig::default(),
             webhook_reach: Arc::default(),

@@ -159,6 +159,16 @@ pub(crate) enum UsersCommand {
         /// The person's e-mail address.
         email: String,
     },
+    /// Take away the second factor that a person has lost.
+    RemoveSecondFactor {
+        /// The person's e-mail address.
+        email: String,
+    },
+    /// Print a code with which a person sets a new password within twenty minutes, at POST /auth/reset-password.
+    ResetPassword {
+        /// The person's e-mail address.
+        email: String,
+    },
 }
 
 /// `dia audit …`

@@ -21,11 +21,12 @@ use crate::operator::AutoscaleConfig;
 pub(crate) const DEFAULTS: &str = include_str!("../default.toml");
 
 /// Variables with a meaning of their own, beside those that override a key.
-const OWN_VARIABLES: [&str; 9] = [
+const OWN_VARIABLES: [&str; 10] = [
     "DIA_CONFIG",
     "DIA_SERVER",
     "DIA_API_KEY",
     "DIA_PASSWORD",
+    "DIA_CODE",
     "DIA_FAILPOINT",
     "DIA_CREDENTIALS",
     "DIA_PDFIUM_LIBRARY",
@@ -51,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// The door.
     pub(crate) api: api::ApiConfig,
+    /// What people must prove.
+    pub(crate) auth: api::AuthConfig,
     /// How often somebody may ask.
     pub(crate) limits: api::LimitsConfig,
     /// Who may do what for a while.
@@ -171,6 +174,7 @@ impl Config {
         })?;
         config.objects.check().map_err(anyhow::Error::msg).context("in [objects]")?;
         config.api.check().map_err(anyhow::Error::msg).context("in [api]")?;
+        config.auth.check().map_err(anyhow::Error::msg).context("in [auth]")?;
         config.limits.check().map_err(anyhow::Error::msg).context("in [limits]")?;
         config.access.check().map_err(anyhow::Error::msg).context("in [access]")?;
         config.workers.check().map_err(anyhow::Error::msg).context("in [workers]")?;
@@ -236,6 +240,7 @@ mod tests {
         for (name, code) in [
             ("objects", toml::Value::try_from(storage::objects::S3Settings::default()).unwrap()),
             ("api", toml::Value::try_from(api::ApiConfig::default()).unwrap()),
+            ("auth", toml::Value::try_from(api::AuthConfig::default()).unwrap()),
             ("limits", toml::Value::try_from(api::LimitsConfig::default()).unwrap()),
             ("access", toml::Value::try_from(api::AccessConfig::default()).unwrap()),
             ("workers", toml::Value::try_from(workers::WorkersConfig::default()).unwrap()),

@@ -125,6 +125,7 @@ impl Process {
         let state = api::State::new(self.storage.clone(), api, cache, metrics, self.shutdown.clone())?;
         let webhook_reach = self.config.webhooks.reach().map_err(anyhow::Error::msg).context("in [webhooks]")?;
         Ok(api::State {
+            auth: Arc::new(self.config.auth.clone()),
             limits: self.config.limits,
             access: self.config.access,
             webhook_reach: Arc::new(webhook_reach),

@@ -39,8 +39,12 @@ codes! {
     MissingIdempotencyKey = "missing_idempotency_key", 400, "creating requests carry an Idempotency-Key header of 1 to 128 visible characters";
     Unauthenticated = "unauthenticated", 401, "the access token or API key is missing, expired or not valid; log in or refresh";
     BadCredentials = "bad_credentials", 401, "e-mail address or password is wrong";
+    BadSecondFactor = "bad_second_factor", 401, "the code is wrong or was used, or the sign-in took too long; try the next code, or log in again";
     BadRefreshToken = "bad_refresh_token", 401, "the refresh token is unknown, expired or was used before; log in again";
     Forbidden = "forbidden", 403, "your role, or the scopes of your API key, do not allow this; ask a manager of the case";
+    SecondFactorRequired = "second_factor_required", 403, "your role needs a second factor; set one up at POST /auth/mfa/totp, then go on";
+    StepUpRequired = "step_up_required", 403, "this needs a fresh proof that it is you: send your password, and a code if you have a second factor, to POST /auth/step-up; then repeat the request";
+    BadResetCode = "bad_reset_code", 403, "the code is wrong, over or was used; ask an administrator for another";
     BadSetupCode = "bad_setup_code", 403, "the setup code is wrong or was used; it is printed when dia starts on an empty system";
     SignupClosed = "signup_closed", 403, "sign-up is closed; ask an administrator for an invitation";
     NotFound = "not_found", 404, "there is no such thing, or it is not yours to see";

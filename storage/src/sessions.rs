@@ -39,6 +39,34 @@ pub struct Lifetimes {
     pub absolute: Duration,
 }
 
+/// How a person proved that it is them, in the words of RFC 8176.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// By their password.
+    Password,
+    /// By their password and their second factor.
+    SecondFactor,
+}
+
+impl Proof {
+    /// The methods, separated by blanks.
+    pub fn methods(self) -> &'static str {
+        match self {
+            Self::Password => "pwd",
+            Self::SecondFactor => "pwd otp",
+        }
+    }
+}
+
+/// Who is behind a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The person.
+    pub user: User,
+    /// When they last proved that it is them.
+    pub authenticated_at: Timestamp,
+}
+
 /// A sign-in as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Session {
@@ -54,6 +82,10 @@ pub struct Session {
     pub address: Option<String>,
     /// With which program.
     pub agent: Option<String>,
+    /// When its person last proved that it is them.
+    pub authenticated_at: Timestamp,
+    /// How, as [`Proof::methods`] says it.
+    pub methods: String,
 }
 
 /// What a refresh came to. The transaction must be committed either way: a replay revokes.
@@ -75,20 +107,21 @@ pub enum Refreshed {
 type Secret = [u8; 32];
 /// Person, hash before the newest, rotated, expires, revoked.
 type FamilyRow = (Uuid, Option<Vec<u8>>, i64, i64, Option<i64>);
-/// Id, created, last used, expires, address, agent.
-type SessionRow = (Uuid, i64, i64, i64, Option<String>, Option<String>);
+/// Id, created, last used, expires, address, agent, authenticated, methods.
+type SessionRow = (Uuid, i64, i64, i64, Option<String>, Option<String>, i64, String);
 
-/// Opens a session and returns it with its first refresh token.
-pub async fn open(tx: &mut Tx, user: UserId, lives: &Lifetimes) -> Result<(SessionId, String)> {
+/// Opens a session of somebody who proved now that it is them, and returns it with its first refresh token.
+pub async fn open(tx: &mut Tx, user: UserId, lives: &Lifetimes, proof: Proof) -> Result<(SessionId, String)> {
     let (id, now) = (SessionId::new(), tx.now());
     let mut secret: Secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|e| Error::Io(e.into()))?;
     let origin = tx.actor().origin.clone();
     change!(tx, c => sqlx::query(
-        "insert into sessions (id, user_id, refresh_hash, rotated_at, created_at, last_used_at, expires_at, address, agent)
-         values ($1, $2, $3, $4, $4, $4, $5, $6, $7)")
+        "insert into sessions (id, user_id, refresh_hash, rotated_at, created_at, last_used_at, expires_at, address, agent,
+          authenticated_at, methods)
+         values ($1, $2, $3, $4, $4, $4, $5, $6, $7, $4, $8)")
         .bind(id.uuid()).bind(user.uuid()).bind(hash(&secret)).bind(now.0).bind(now.plus(lives.idle.min(lives.absolute)).0)
-        .bind(&origin.address).bind(&origin.agent).execute(c).await.map(drop))?;
+        .bind(&origin.address).bind(&origin.agent).bind(proof.methods()).execute(c).await.map(drop))?;
     tx.audit(Audit::SessionOpened { user, session: id }).await?;
     Ok((id, token(&tx.storage().vault, id, &secret)))
 }
@@ -132,17 +165,31 @@ pub async fn refresh(tx: &mut Tx, text: &str, lives: &Lifetimes) -> Result<Refre
     Ok(Refreshed::Next { user, session: id, token: token(&tx.storage().vault, id, &next) })
 }
 
-/// The person behind a session of `user`, if it counts now: not revoked, not over, and the person active.
-pub async fn holder(tx: &mut Tx, id: SessionId, user: UserId) -> Result<Option<User>> {
+/// Who is behind a session of `user`, if it counts now: not revoked, not over, and the person active.
+pub async fn holder(tx: &mut Tx, id: SessionId, user: UserId) -> Result<Option<Holder>> {
     let now = tx.now();
-    let counts: bool = query!(tx, c => sqlx::query_scalar(
-        "select exists (select 1 from sessions where id = $1 and user_id = $2 and revoked_at is null and expires_at > $3)")
-        .bind(id.uuid()).bind(user.uuid()).bind(now.0).fetch_one(c).await)?;
-    if !counts {
-        return Ok(None);
-    }
+    let authenticated_at: Option<i64> = query!(tx, c => sqlx::query_scalar(
+        "select coalesce(authenticated_at, created_at) from sessions
+         where id = $1 and user_id = $2 and revoked_at is null and expires_at > $3")
+        .bind(id.uuid()).bind(user.uuid()).bind(now.0).fetch_optional(c).await)?;
+    let Some(authenticated_at) = authenticated_at.map(Timestamp) else { return Ok(None) };
     let user = users::find(tx, user).await?.user;
-    Ok(user.is_active.then_some(user))
+    Ok(user.is_active.then_some(Holder { user, authenticated_at }))
+}
+
+/// Notes that the actor proved now that it is them.
+pub async fn proved(tx: &mut Tx, proof: Proof) -> Result<()> {
+    let (user, id) = signed_in(tx)?;
+    let now = tx.now();
+    let noted = change!(tx, c => sqlx::query(
+        "update sessions set authenticated_at = $3, methods = $4
+         where id = $1 and user_id = $2 and revoked_at is null and expires_at > $3")
+        .bind(id.uuid()).bind(user.uuid()).bind(now.0).bind(proof.methods())
+        .execute(c).await.map(|r| r.rows_affected()))?;
+    if noted == 0 {
+        return Err(Error::Conflict("the session ended meanwhile; sign in again"));
+    }
+    tx.audit(Audit::SessionProved { session: id, methods: proof.methods() }).await
 }
 
 /// The actor's open sessions, newest first.
@@ -150,16 +197,19 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<Session>> {
     let (user, _) = signed_in(tx)?;
     let now = tx.now();
     let rows: Vec<SessionRow> = query!(tx, c => sqlx::query_as(
-        "select id, created_at, last_used_at, expires_at, address, agent from sessions
+        "select id, created_at, last_used_at, expires_at, address, agent, coalesce(authenticated_at, created_at),
+         coalesce(methods, 'pwd') from sessions
          where user_id = $1 and revoked_at is null and expires_at > $2 order by id desc")
         .bind(user.uuid()).bind(now.0).fetch_all(c).await)?;
-    let sessions = rows.into_iter().map(|(id, created, used, expires, address, agent)| Session {
+    let sessions = rows.into_iter().map(|(id, created, used, expires, address, agent, proved, methods)| Session {
         id: SessionId(id),
         created_at: Timestamp(created),
         last_used_at: Timestamp(used),
         expires_at: Timestamp(expires),
         address,
         agent,
+        authenticated_at: Timestamp(proved),
+        methods,
     });
     Ok(sessions.collect())
 }

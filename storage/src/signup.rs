@@ -8,12 +8,12 @@ use domain::{
     clock::Timestamp,
     ids::UserId,
 };
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
     Error, Result, Storage, Tx,
     audit::Audit,
+    codes,
     db::{change, query},
     users,
     vault::Place,
@@ -27,8 +27,6 @@ const KEPT: &str = "setup code";
 const SHARED: Duration = Duration::from_mins(5);
 /// How long an invitation is good for.
 const INVITATION_LIFE: Duration = Duration::from_hours(7 * 24);
-/// Letters of a code: Crockford's base 32, which leaves out what is misread.
-const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /// The setup code of a system without users, for the caller to show to the operator; `None` once somebody has signed up. The
 /// processes of a fleet that start within five minutes of each other show the same one, which is kept sealed; later a fresh one voids it.
@@ -83,7 +81,7 @@ pub async fn look(tx: &mut Tx, code: &str) -> Result<Option<SystemRole>> {
     let now = tx.now();
     let role: Option<String> = query!(tx, c => sqlx::query_scalar(
         "select role from signup_codes where hash = $1 and used_at is null and expires_at > $2")
-        .bind(hash(code)).bind(now.0).fetch_optional(c).await)?;
+        .bind(codes::hash(code)).bind(now.0).fetch_optional(c).await)?;
     Ok(role.as_deref().and_then(SystemRole::parse))
 }
 
@@ -93,7 +91,7 @@ pub async fn redeem(tx: &mut Tx, code: &str) -> Result<Option<SystemRole>> {
     let now = tx.now();
     let used: Option<(String, String)> = change!(tx, c => sqlx::query_as(
         "update signup_codes set used_at = $2 where hash = $1 and used_at is null and expires_at > $2 returning purpose, role")
-        .bind(hash(code)).bind(now.0).fetch_optional(c).await)?;
+        .bind(codes::hash(code)).bind(now.0).fetch_optional(c).await)?;
     match used {
         Some((purpose, _)) if purpose == SETUP && !users::none_yet(tx).await? => Ok(None),
         Some((_, role)) => Ok(SystemRole::parse(&role)),
@@ -102,48 +100,11 @@ pub async fn redeem(tx: &mut Tx, code: &str) -> Result<Option<SystemRole>> {
 }
 
 async fn keep_new(tx: &mut Tx, purpose: &str, role: SystemRole, by: Option<UserId>, ends: Timestamp) -> Result<String> {
-    let code = new_code()?;
+    let code = codes::fresh()?;
     let now = tx.now();
     change!(tx, c => sqlx::query(
         "insert into signup_codes (hash, purpose, role, created_by, created_at, expires_at) values ($1, $2, $3, $4, $5, $6)")
-        .bind(hash(&code)).bind(purpose).bind(role.name()).bind(by.map(UserId::uuid)).bind(now.0).bind(ends.0)
+        .bind(codes::hash(&code)).bind(purpose).bind(role.name()).bind(by.map(UserId::uuid)).bind(now.0).bind(ends.0)
         .execute(c).await.map(drop))?;
     Ok(code)
-}
-
-/// 125 random bits in five groups of five letters.
-fn new_code() -> Result<String> {
-    let mut random = [0; 25];
-    getrandom::fill(&mut random).map_err(|e| Error::Io(e.into()))?;
-    let mut code = String::with_capacity(29);
-    for (i, byte) in random.iter().enumerate() {
-        if i > 0 && i % 5 == 0 {
-            code.push('-');
-        }
-        code.push(char::from(LETTERS[usize::from(byte & 31)]));
-    }
-    Ok(code)
-}
-
-/// SHA-256 of a code as typed: case, blanks and dashes do not matter, and what is misread is forgiven (`O` is 0; `I`, `L` are 1).
-fn hash(code: &str) -> Vec<u8> {
-    let letters: String =
-        code.chars().filter(|c| !c.is_whitespace() && *c != '-').map(|c| c.to_ascii_uppercase()).collect();
-    Sha256::digest(letters.replace('O', "0").replace(['I', 'L'], "1")).to_vec()
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_differ_and_forgive_how_they_are_typed() {
-        let (a, b) = (new_code().unwrap(), new_code().unwrap());
-        assert_ne!(a, b);
-        assert_eq!((a.len(), a.matches('-').count()), (29, 4));
-        assert_eq!(hash(&a), hash(&format!(" {} ", a.to_lowercase().replace('-', " "))));
-        assert_eq!(hash("O0-IL"), hash("0011"));
-        assert_ne!(hash(&a), hash(&b));
-    }
 }

@@ -13,12 +13,29 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{Error, Result};
 
-/// Fewest characters of a password that stands alone.
+/// Fewest characters of a password that stands alone, and of one with a second factor beside it.
 const SHORTEST: usize = 15;
+const SHORTEST_OF_TWO: usize = 8;
 /// Most characters; far above the 64 that must be possible.
 const LONGEST: usize = 256;
 /// How long a sign-in waits for its turn to be hashed.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a password has to keep out by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stands {
+    /// Everybody: there is no second factor.
+    Alone,
+    /// Who has not the second factor either.
+    BesideAnother,
+}
+
+impl Stands {
+    /// How the password of somebody stands.
+    pub fn of(has_second_factor: bool) -> Self {
+        if has_second_factor { Self::BesideAnother } else { Self::Alone }
+    }
+}
 
 /// What comparing a password with its hash came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,14 +61,21 @@ impl Passwords {
     }
 
     /// Says why a password cannot be accepted; `own_words` are what everybody knows of the person.
-    pub fn check(password: &str, own_words: &[&str]) -> Result<()> {
-        let weak = |why: &'static str| Err(Error::new(Code::WeakPassword, why));
+    pub fn check(password: &str, own_words: &[&str], stands: Stands) -> Result<()> {
+        let weak = |why: String| Err(Error::new(Code::WeakPassword, why));
         let length = password.chars().count();
-        if length < SHORTEST {
-            return weak("the password must have at least 15 characters; a sentence only you know is a good one");
+        // Beside a second factor a password has to outlast guesses at the door, not at a stolen hash too.
+        let (shortest, least) = match stands {
+            Stands::Alone => (SHORTEST, zxcvbn::Score::Three),
+            Stands::BesideAnother => (SHORTEST_OF_TWO, zxcvbn::Score::Two),
+        };
+        if length < shortest {
+            return weak(format!(
+                "the password must have at least {shortest} characters; a sentence only you know is a good one"
+            ));
         }
         if length > LONGEST {
-            return weak("the password must have at most 256 characters");
+            return weak(format!("the password must have at most {LONGEST} characters"));
         }
         let words: Vec<&str> = own_words
             .iter()
@@ -60,12 +84,16 @@ impl Passwords {
             .chain(["dia", "legal", "documents"])
             .filter(|word| word.len() > 2)
             .collect();
-        if zxcvbn::zxcvbn(password, &words).score() < zxcvbn::Score::Three {
-            return weak(
-                "the password is easy to guess: it is common, a pattern, or made of your own name; use a longer sentence",
-            );
+        let found = zxcvbn::zxcvbn(password, &words);
+        if found.score() < least {
+            return weak(format!("the password is easy to guess; use a longer sentence. {}", advice(&found)));
         }
         Ok(())
+    }
+
+    /// True when a password may stand alone.
+    pub fn is_long(password: &str) -> bool {
+        password.chars().count() >= SHORTEST
     }
 
     /// A PHC string to keep.
@@ -94,6 +122,13 @@ impl Passwords {
         });
         worked.await.map_err(Error::internal)
     }
+}
+
+/// What would make a password better. It speaks of patterns, never of the password.
+fn advice(found: &zxcvbn::Entropy) -> String {
+    let Some(feedback) = found.feedback() else { return String::new() };
+    let suggestions = feedback.suggestions().iter().map(ToString::to_string);
+    feedback.warning().map(|warning| warning.to_string()).into_iter().chain(suggestions).collect::<Vec<_>>().join(" ")
 }
 
 /// One spelling for what looks alike on different keyboards (NIST SP 800-63B-4 §3.1.1.2).
@@ -133,7 +168,7 @@ mod tests {
             "五只灰色的苍鹭在运河上空飞翔而过去了吧",
             &"violet anchor ".repeat(10),
         ] {
-            assert_eq!(Passwords::check(good, &own), Ok(()), "{good}");
+            assert_eq!(Passwords::check(good, &own, Stands::Alone), Ok(()), "{good}");
         }
         for bad in [
             "",
@@ -144,8 +179,18 @@ mod tests {
             "annleeannleeann",
             &"é".repeat(257),
         ] {
-            assert_eq!(Passwords::check(bad, &own).map_err(|e| e.code()), Err(Code::WeakPassword), "{bad}");
+            assert_eq!(
+                Passwords::check(bad, &own, Stands::Alone).map_err(|e| e.code()),
+                Err(Code::WeakPassword),
+                "{bad}"
+            );
         }
+        for (password, is_good) in [("kV7qz4mW", true), ("password", false), ("short 7", false), ("qwerty12", false)] {
+            let checked = Passwords::check(password, &own, Stands::BesideAnother);
+            assert_eq!(checked.is_ok(), is_good, "{password}: {checked:?}");
+        }
+        let told = Passwords::check("passwordpassword", &own, Stands::Alone).unwrap_err();
+        assert!(format!("{told:?}").contains("Add another word or two."), "{told:?}");
     }
 
     #[tokio::test]

@@ -10,4 +10,4 @@ pub use input::{Json, PageParams, Path, Query};
 pub use origin::{Anonymous, client_address};
 pub(crate) use origin::{network, origin};
 pub(crate) use user::refuse_keys_in_urls;
-pub use user::{CurrentUser, SignedIn};
+pub use user::{CurrentUser, Enrolling, Recognised, SignedIn, SteppedUp};

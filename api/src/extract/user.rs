@@ -7,6 +7,7 @@ use axum::{
 };
 use domain::{
     actor::{Actor, Origin, Who},
+    clock::Timestamp,
     error::Code,
 };
 use storage::{api_keys, sessions, users::User};
@@ -21,19 +22,42 @@ pub struct CurrentUser {
     pub actor: Actor,
     /// The person.
     pub user: User,
+    /// When the person last proved in this session that it is them; `None` for a key.
+    authenticated_at: Option<Timestamp>,
 }
 
 /// A person who signed in. What belongs to the person alone (passwords, sessions, invitations, keys) takes no key.
 #[derive(Debug, Clone)]
 pub struct SignedIn(pub CurrentUser);
 
-impl FromRequestParts<State> for CurrentUser {
+/// A person who signed in and proved of late that it is them (`auth.step_up_seconds`): what is sensitive takes this.
+#[derive(Debug, Clone)]
+pub struct SteppedUp(pub CurrentUser);
+
+/// A person who signed in, though the second factor that their role needs may be missing: what they need to set one up, and no more.
+#[derive(Debug, Clone)]
+pub struct Enrolling(pub CurrentUser);
+
+/// Whoever is recognised, with a key or without, though a second factor may be missing.
+#[derive(Debug, Clone)]
+pub struct Recognised(pub CurrentUser);
+
+impl FromRequestParts<State> for Recognised {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Error> {
         refuse_keys_in_urls(parts)?;
         let origin = origin(parts, state);
-        Self::of_request(parts, state, bearer(parts).unwrap_or_default(), origin).await
+        CurrentUser::counted(parts, state, bearer(parts).unwrap_or_default(), origin).await.map(Self)
+    }
+}
+
+impl FromRequestParts<State> for CurrentUser {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Error> {
+        let Recognised(user) = Recognised::from_request_parts(parts, state).await?;
+        user.admitted(state)
     }
 }
 
@@ -41,13 +65,26 @@ impl FromRequestParts<State> for SignedIn {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Error> {
-        let user = CurrentUser::from_request_parts(parts, state).await?;
-        match user.actor.who {
-            Who::User { .. } => Ok(Self(user)),
-            Who::Key { .. } | Who::Anonymous | Who::System { .. } => {
-                Err(Error::new(Code::Forbidden, "no API key does this; sign in with your password"))
-            }
-        }
+        CurrentUser::from_request_parts(parts, state).await?.in_person().map(Self)
+    }
+}
+
+impl FromRequestParts<State> for SteppedUp {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Error> {
+        let SignedIn(user) = SignedIn::from_request_parts(parts, state).await?;
+        user.expect_fresh(state)?;
+        Ok(Self(user))
+    }
+}
+
+impl FromRequestParts<State> for Enrolling {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Error> {
+        let Recognised(user) = Recognised::from_request_parts(parts, state).await?;
+        user.in_person().map(Self)
     }
 }
 
@@ -55,24 +92,59 @@ impl CurrentUser {
     /// The person behind an access token or an API key, for doors that carry it elsewhere than in the header (`WebSockets`). May be
     /// asked again at any time: it fails once the session or the key ends.
     pub async fn of_token(state: &State, token: &str, origin: Origin) -> Result<Self, Error> {
+        Self::recognise(state, token, origin).await?.admitted(state)
+    }
+
+    /// The same for a request, which is counted: against who it turns out to be, or against the address it came from.
+    pub(crate) async fn of_request(parts: &Parts, state: &State, token: &str, origin: Origin) -> Result<Self, Error> {
+        Self::counted(parts, state, token, origin).await?.admitted(state)
+    }
+
+    /// Fails unless the person proved of late that it is them. For routes that want it of some requests only; others take [`SteppedUp`].
+    pub(crate) fn expect_fresh(&self, state: &State) -> Result<(), Error> {
+        let now = state.storage.clock.now();
+        match self.authenticated_at {
+            Some(at) if now.since(at) < state.auth.freshness() => Ok(()),
+            _ => Err(Code::StepUpRequired.into()),
+        }
+    }
+
+    async fn recognise(state: &State, token: &str, origin: Origin) -> Result<Self, Error> {
         if token.starts_with(api_keys::MARK) {
             return Self::of_key(state, token, origin).await;
         }
         let claims = state.tokens.read(token, state.storage.clock.now()).ok_or(Code::Unauthenticated)?;
         let mut tx = state.storage.read(&Actor { who: Who::Anonymous, origin: origin.clone() }).await?;
-        let user = sessions::holder(&mut tx, claims.sid, claims.sub).await?.ok_or(Code::Unauthenticated)?;
-        let who = Who::User { user: user.id, session: claims.sid, role: user.role };
-        Ok(Self { actor: Actor { who, origin }, user })
+        let holder = sessions::holder(&mut tx, claims.sid, claims.sub).await?.ok_or(Code::Unauthenticated)?;
+        let who = Who::User { user: holder.user.id, session: claims.sid, role: holder.user.role };
+        Ok(Self { actor: Actor { who, origin }, user: holder.user, authenticated_at: Some(holder.authenticated_at) })
     }
 
-    /// The same for a request, which is counted: against who it turns out to be, or against the address it came from.
-    pub(crate) async fn of_request(parts: &Parts, state: &State, token: &str, origin: Origin) -> Result<Self, Error> {
-        let found = Self::of_token(state, token, origin.clone()).await;
+    async fn counted(parts: &Parts, state: &State, token: &str, origin: Origin) -> Result<Self, Error> {
+        let found = Self::recognise(state, token, origin.clone()).await;
         match &found {
             Ok(user) => limits::take_of_actor(parts, state, &user.actor).await?,
             Err(_) => limits::take_of_address(parts, state, &origin).await?,
         }
         found
+    }
+
+    /// Who signed in without the second factor that their role needs gets no further. A key was made by somebody who was further.
+    fn admitted(self, state: &State) -> Result<Self, Error> {
+        let lacks = !self.user.has_second_factor && state.auth.wants_second_factor(self.user.role);
+        match self.actor.who {
+            Who::User { .. } if lacks => Err(Code::SecondFactorRequired.into()),
+            _ => Ok(self),
+        }
+    }
+
+    fn in_person(self) -> Result<Self, Error> {
+        match self.actor.who {
+            Who::User { .. } => Ok(self),
+            Who::Key { .. } | Who::Anonymous | Who::System { .. } => {
+                Err(Error::new(Code::Forbidden, "no API key does this; sign in with your password"))
+            }
+        }
     }
 
     /// The refusal is one and the same, whatever is wrong with the key.
@@ -86,7 +158,7 @@ impl CurrentUser {
         }
         state.key_uses.note(&state.storage, key.id, key.last_used_at);
         let who = Who::Key { user: user.id, key: key.id, role: user.role, grant: key.grant };
-        Ok(Self { actor: Actor { who, origin }, user })
+        Ok(Self { actor: Actor { who, origin }, user, authenticated_at: None })
     }
 }
 

@@ -18,7 +18,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Error, Result, State,
     config::Network,
-    extract::{Idempotent, Json, Path, Query, SignedIn, created, kept},
+    extract::{Idempotent, Json, Path, Query, SignedIn, SteppedUp, created, kept},
     openapi::PageBody,
 };
 
@@ -177,7 +177,7 @@ async fn list_api_keys(
 )]
 async fn create_api_key(
     state: State,
-    SignedIn(user): SignedIn,
+    SteppedUp(user): SteppedUp,
     key: Idempotent,
     Json(fields): Json<ApiKeyFields>,
 ) -> Result<Response> {
@@ -221,7 +221,7 @@ async fn revoke_api_key(state: State, SignedIn(user): SignedIn, Path(id): Path<A
 )]
 async fn rotate_api_key(
     state: State,
-    SignedIn(user): SignedIn,
+    SteppedUp(user): SteppedUp,
     key: Idempotent,
     Path(id): Path<ApiKeyId>,
     Json(fields): Json<RotateFields>,

@@ -10,19 +10,20 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 use storage::{
+    Tx,
     attempts::{self, Attempt},
     audit::Audit,
-    sessions::{self, Refreshed},
-    signup,
-    users::{self, User, normal_email},
+    sessions::{self, Proof, Refreshed},
+    sign_in_steps, signup,
+    users::{self, NewPassword, User, normal_email},
 };
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Error, Result, State,
-    auth::Passwords,
-    extract::{Anonymous, CurrentUser, Json, SignedIn, network},
+    auth::{Passwords, Stands},
+    extract::{Anonymous, Enrolling, Json, Recognised, SignedIn, network},
     limits,
 };
 
@@ -105,7 +106,7 @@ pub struct RefreshFields {
 pub struct ChangePasswordFields {
     /// The password now.
     pub current_password: String,
-    /// The password from now on.
+    /// The password from now on: at least 15 characters, or 8 beside a second factor.
     pub new_password: String,
 }
 
@@ -125,6 +126,40 @@ pub struct TokensBody {
     pub session_id: SessionId,
     /// The person.
     pub user: UserBody,
+}
+
+/// What a right password gives.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum LoggedInBody {
+    /// A session, where the password is all there is.
+    Tokens(Box<TokensBody>),
+    /// Half of one, where there is a second factor.
+    SecondFactor(SecondFactorBody),
+}
+
+/// What stands between a right password and a session.
+#[derive(Serialize, ToSchema)]
+pub struct SecondFactorBody {
+    /// True.
+    pub second_factor_required: bool,
+    /// Goes to `POST /auth/login/second-factor`, and is good for nothing else: one sign-in, five guesses.
+    pub second_factor_token: String,
+    /// Seconds it is good for.
+    pub expires_in: u64,
+    /// What proves the second factor: `totp` and `recovery_code`.
+    pub methods: [&'static str; 2],
+}
+
+impl SecondFactorBody {
+    fn new(token: String) -> Self {
+        Self {
+            second_factor_required: true,
+            second_factor_token: token,
+            expires_in: sign_in_steps::LIFE.as_secs(),
+            methods: ["totp", "recovery_code"],
+        }
+    }
 }
 
 impl TokensBody {
@@ -170,7 +205,7 @@ async fn sign_up(
     if !good {
         return Err(refused());
     }
-    Passwords::check(&fields.password, &[&email, name])?;
+    Passwords::check(&fields.password, &[&email, name], Stands::Alone)?;
     let hash = state.passwords.hash(fields.password).await?;
 
     let mut tx = state.storage.begin(&actor).await?;
@@ -186,16 +221,16 @@ async fn sign_up(
     Ok((StatusCode::CREATED, Json(user.into())))
 }
 
-/// Signs in.
+/// Signs in. Who has a second factor gets no tokens yet, but what `POST /auth/login/second-factor` takes.
 #[utoipa::path(
     post, path = "/auth/login", tag = "auth", security(()), request_body = LogInFields,
-    responses((status = 200, body = TokensBody))
+    responses((status = 200, body = LoggedInBody))
 )]
 async fn log_in(
     state: State,
     Anonymous(actor): Anonymous,
     Json(fields): Json<LogInFields>,
-) -> Result<Json<TokensBody>> {
+) -> Result<Json<LoggedInBody>> {
     let email = normal_email(&fields.email).ok_or(Code::BadCredentials)?;
     let attempt = begin_attempt(&state, &actor, &email).await?;
     let mut tx = state.storage.read(&actor).await?;
@@ -208,18 +243,33 @@ async fn log_in(
     let mut proved = None;
     if let Some(account) = account.as_ref().filter(|account| verdict.right && account.user.is_active) {
         let (id, hash) = (account.user.id, &account.password_hash);
-        proved = users::signed_in(&mut tx, id, hash, verdict.new_hash.as_deref()).await?.then_some(account);
+        proved = users::hold(&mut tx, id, hash, verdict.new_hash.as_deref()).await?.then_some(id);
     }
-    let Some(account) = proved else {
+    let Some(id) = proved else {
         tx.audit(Audit::LoginFailed { user: account.map(|account| account.user.id) }).await?;
         tx.commit().await?;
         return Err(Code::BadCredentials.into());
     };
+    // Asked again under the hold: it may have been set up while the password was compared.
+    if users::find(&mut tx, id).await?.user.has_second_factor {
+        // The attempt stays counted until the second factor is right, too.
+        let token = sign_in_steps::begin(&mut tx, id).await?;
+        tx.audit(Audit::SecondFactorAwaited { user: id }).await?;
+        tx.commit().await?;
+        return Ok(Json(LoggedInBody::SecondFactor(SecondFactorBody::new(token))));
+    }
     attempt.succeeded(&mut tx).await?;
-    let (session, token) = sessions::open(&mut tx, account.user.id, &state.config.session_lives()).await?;
-    let user = users::find(&mut tx, account.user.id).await?.user;
+    let tokens = open_session(&state, tx, id, Proof::Password).await?;
+    Ok(Json(LoggedInBody::Tokens(Box::new(tokens))))
+}
+
+/// Opens a session for somebody who proved that it is them, and commits.
+pub(super) async fn open_session(state: &State, mut tx: Tx, id: UserId, proof: Proof) -> Result<TokensBody> {
+    users::signed_in(&mut tx, id).await?;
+    let (session, token) = sessions::open(&mut tx, id, &state.config.session_lives(), proof).await?;
+    let user = users::find(&mut tx, id).await?.user;
     tx.commit().await?;
-    Ok(Json(TokensBody::new(&state, user, session, token)?))
+    TokensBody::new(state, user, session, token)
 }
 
 /// Exchanges a refresh token for the next pair.
@@ -245,7 +295,7 @@ async fn refresh(
 #[utoipa::path(
     post, path = "/auth/logout", tag = "auth", security(("bearer" = [])), responses((status = 204, description = "signed out"))
 )]
-async fn log_out(state: State, SignedIn(user): SignedIn) -> Result<StatusCode> {
+async fn log_out(state: State, Enrolling(user): Enrolling) -> Result<StatusCode> {
     let Who::User { session, .. } = user.actor.who else { return Err(Code::Unauthenticated.into()) };
     let mut tx = state.storage.begin(&user.actor).await?;
     sessions::revoke(&mut tx, session).await?;
@@ -275,12 +325,17 @@ async fn change_password(
         tx.commit().await?;
         return Err(Code::BadCredentials.into());
     }
-    Passwords::check(&fields.new_password, &[&user.user.email, &user.user.name])?;
+    let stands = Stands::of(user.user.has_second_factor);
+    Passwords::check(&fields.new_password, &[&user.user.email, &user.user.name], stands)?;
+    let is_long = Passwords::is_long(&fields.new_password);
     let hash = state.passwords.hash(fields.new_password).await?;
 
     let mut tx = state.storage.begin(&user.actor).await?;
     attempt.succeeded(&mut tx).await?;
-    users::set_password(&mut tx, user.user.id, &stored, &hash).await?;
+    users::set_password(&mut tx, user.user.id, &stored, NewPassword { hash: &hash, is_long }).await?;
+    if !is_long && !users::find(&mut tx, user.user.id).await?.user.has_second_factor {
+        return Err(Error::new(Code::Conflict, "the second factor was removed meanwhile; choose a longer password"));
+    }
     sessions::revoke_others(&mut tx).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
@@ -288,12 +343,12 @@ async fn change_password(
 
 /// Who you are.
 #[utoipa::path(get, path = "/auth/me", tag = "auth", responses((status = 200, body = UserBody)))]
-async fn read_me(user: CurrentUser) -> Json<UserBody> {
+async fn read_me(Recognised(user): Recognised) -> Json<UserBody> {
     Json(user.user.into())
 }
 
 /// Counts an attempt before any password is looked at; 429 when it comes too early.
-async fn begin_attempt(state: &State, actor: &Actor, email: &str) -> Result<Attempt> {
+pub(super) async fn begin_attempt(state: &State, actor: &Actor, email: &str) -> Result<Attempt> {
     let address = actor.origin.address.as_deref().unwrap_or("unknown");
     let mut tx = state.storage.read(actor).await?;
     let known = attempts::known_address(&mut tx, email, address).await?;

@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Result, State,
-    extract::{CurrentUser, Idempotent, Json, Path, Query, SignedIn, created, kept},
+    extract::{CurrentUser, Idempotent, Json, Path, Query, SteppedUp, created, kept},
     openapi::PageBody,
 };
 
@@ -168,7 +168,7 @@ async fn update_case(
 
 /// Deletes a case with everything in it, for ever.
 #[utoipa::path(delete, path = "/cases/{id}", tag = "cases", params(("id" = Uuid, Path)), security(("bearer" = [])), responses((status = 204, description = "deleted")))]
-async fn delete_case(state: State, SignedIn(user): SignedIn, Path(id): Path<CaseId>) -> Result<StatusCode> {
+async fn delete_case(state: State, SteppedUp(user): SteppedUp, Path(id): Path<CaseId>) -> Result<StatusCode> {
     let mut tx = state.storage.begin(&user.actor).await?;
     let case = Case::find(&mut tx, id, Action::DeleteCase).await?;
     case.delete(&mut tx).await?;

@@ -1,6 +1,7 @@
 //! Invitations: how people come in after the first.
 
 use axum::{http::StatusCode, response::Response};
+use domain::access::SystemRole;
 use serde::{Deserialize, Serialize};
 use storage::signup;
 use utoipa::ToSchema;
@@ -47,12 +48,15 @@ async fn create_invitation(
     key: Idempotent,
     Json(fields): Json<InvitationFields>,
 ) -> Result<Response> {
+    let role = users::role(&fields.role)?;
+    if role == SystemRole::Administrator {
+        user.expect_fresh(&state)?;
+    }
     let request = key.request(&user.actor, &fields)?;
     let mut tx = state.storage.begin(&user.actor).await?;
     if let Some(answer) = kept(&mut tx, &request).await? {
         return Ok(answer);
     }
-    let role = users::role(&fields.role)?;
     let (code, ends) = signup::invite(&mut tx, role).await?;
     let body = InvitationBody { code, role: role.name(), expires_at: ends.rfc3339() };
     created(tx, &request, StatusCode::CREATED, &body).await

@@ -23,10 +23,13 @@ pub mod jobs;
 pub mod load_files;
 pub mod members;
 pub mod metrics;
+pub mod password_resets;
 pub mod passwords;
 pub mod queues;
 pub mod search;
+pub mod second_factors;
 pub mod sessions;
+pub mod step_up;
 pub mod tus;
 pub mod upload_bodies;
 pub mod uploads;
@@ -67,10 +70,13 @@ pub fn all() -> OpenApiRouter<State> {
         .merge(jobs::routes())
         .merge(load_files::routes())
         .merge(members::routes())
+        .merge(password_resets::routes())
         .merge(passwords::routes())
         .merge(queues::routes())
         .merge(search::routes())
+        .merge(second_factors::routes())
         .merge(sessions::routes())
+        .merge(step_up::routes())
         .merge(tus::routes())
         .merge(uploads::routes())
         .merge(users::routes())

@@ -34,6 +34,10 @@ pub struct SessionBody {
     pub address: Option<String>,
     /// With which program.
     pub agent: Option<String>,
+    /// When you last proved in it that it is you (RFC 3339).
+    pub authenticated_at: String,
+    /// How (RFC 8176): `pwd`, and `otp` with a second factor.
+    pub methods: Vec<String>,
 }
 
 impl SessionBody {
@@ -46,6 +50,8 @@ impl SessionBody {
             expires_at: session.expires_at.rfc3339(),
             address: session.address,
             agent: session.agent,
+            authenticated_at: session.authenticated_at.rfc3339(),
+            methods: session.methods.split(' ').map(ToOwned::to_owned).collect(),
         }
     }
 }

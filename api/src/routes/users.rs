@@ -3,14 +3,17 @@
 use axum::http::StatusCode;
 use domain::{access::SystemRole, error::Code, ids::UserId};
 use serde::{Deserialize, Serialize};
-use storage::users::{self, Change, User};
+use storage::{
+    password_resets, second_factors,
+    users::{self, Change, User},
+};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::auth::UserBody;
 use crate::{
     Error, Result, State,
-    extract::{Json, PageParams, Path, Query, SignedIn},
+    extract::{Json, PageParams, Path, Query, SignedIn, SteppedUp},
     openapi::PageBody,
 };
 
@@ -19,6 +22,8 @@ pub(super) fn routes() -> OpenApiRouter<State> {
         .routes(routes!(list_users))
         .routes(routes!(read_user, update_user))
         .routes(routes!(end_user_sessions))
+        .routes(routes!(remove_user_second_factor))
+        .routes(routes!(issue_password_reset))
 }
 
 /// A person as administrators see them.
@@ -29,11 +34,13 @@ pub struct PersonBody {
     pub user: UserBody,
     /// False once suspended.
     pub is_active: bool,
+    /// True once a second factor of theirs counts.
+    pub has_second_factor: bool,
 }
 
 impl From<User> for PersonBody {
     fn from(user: User) -> Self {
-        Self { is_active: user.is_active, user: user.into() }
+        Self { is_active: user.is_active, has_second_factor: user.has_second_factor, user: user.into() }
     }
 }
 
@@ -83,7 +90,7 @@ async fn read_user(state: State, SignedIn(user): SignedIn, Path(id): Path<UserId
 )]
 async fn update_user(
     state: State,
-    SignedIn(user): SignedIn,
+    SteppedUp(user): SteppedUp,
     Path(id): Path<UserId>,
     Json(fields): Json<PersonFields>,
 ) -> Result<Json<PersonBody>> {
@@ -104,4 +111,45 @@ async fn end_user_sessions(state: State, SignedIn(user): SignedIn, Path(id): Pat
     users::end_sessions(&mut tx, id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes away the second factor that somebody else has lost (administrators).
+#[utoipa::path(
+    delete, path = "/users/{id}/mfa", tag = "users", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 204, description = "taken away"))
+)]
+async fn remove_user_second_factor(
+    state: State,
+    SteppedUp(user): SteppedUp,
+    Path(id): Path<UserId>,
+) -> Result<StatusCode> {
+    let mut tx = state.storage.begin(&user.actor).await?;
+    second_factors::remove_of(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A code with which somebody sets a new password. It is shown this once.
+#[derive(Clone, Serialize, ToSchema)]
+pub struct PasswordResetBody {
+    /// What `POST /auth/reset-password` takes, once.
+    pub code: String,
+    /// When it ends (RFC 3339).
+    pub expires_at: String,
+}
+
+/// Gives out a code with which somebody else, who forgot theirs, sets a new password (administrators). It voids those given out before.
+#[utoipa::path(
+    post, path = "/users/{id}/password-reset", tag = "users", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 201, body = PasswordResetBody))
+)]
+async fn issue_password_reset(
+    state: State,
+    SteppedUp(user): SteppedUp,
+    Path(id): Path<UserId>,
+) -> Result<(StatusCode, Json<PasswordResetBody>)> {
+    let mut tx = state.storage.begin(&user.actor).await?;
+    let (code, ends) = password_resets::issue(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok((StatusCode::CREATED, Json(PasswordResetBody { code, expires_at: ends.rfc3339() })))
 }

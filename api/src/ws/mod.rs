@@ -65,6 +65,8 @@ pub(crate) enum Closed {
     TooMany,
     /// What was watched may not be seen any more.
     Forbidden,
+    /// The person's role needs a second factor that they have not.
+    NoSecondFactor,
     /// The client said something this socket does not understand.
     Malformed,
     /// Something failed inside dia.
@@ -80,6 +82,7 @@ impl Closed {
             Self::Unauthenticated => Some((4401, "sign in again")),
             Self::TooMany => Some((4429, "too many sockets of yours are open; close some")),
             Self::Forbidden => Some((4403, "access ended")),
+            Self::NoSecondFactor => Some((4403, "your role needs a second factor; set one up")),
             Self::Malformed => Some((4400, "not a message of this socket")),
             Self::Internal => Some((1011, "something failed inside dia")),
         }
@@ -207,8 +210,11 @@ impl Bare {
     async fn user_of(&mut self, token: &str) -> Result<CurrentUser, Closed> {
         match CurrentUser::of_token(&self.state, token, self.origin.clone()).await {
             Ok(user) => Ok(user),
-            Err(error) if error.code() == Code::Unauthenticated => Err(Closed::Unauthenticated),
-            Err(_) => Err(Closed::Internal),
+            Err(error) => Err(match error.code() {
+                Code::Unauthenticated => Closed::Unauthenticated,
+                Code::SecondFactorRequired => Closed::NoSecondFactor,
+                _ => Closed::Internal,
+            }),
         }
     }
 

@@ -174,7 +174,7 @@ impl Door {
             idle: std::time::Duration::from_hours(24),
             absolute: std::time::Duration::from_hours(24 * 30),
         };
-        let (session, _) = sessions::open(&mut tx, user.id, &lives).await.unwrap();
+        let (session, _) = sessions::open(&mut tx, user.id, &lives, sessions::Proof::Password).await.unwrap();
         tx.commit().await.unwrap();
         let token = self.state.tokens.issue(user.id, session, storage.clock.now()).unwrap();
         let origin = domain::actor::Origin { request: domain::ids::fresh(), ..Default::default() };

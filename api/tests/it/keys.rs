@@ -241,7 +241,8 @@ async fn keys_that_open_nothing(test: TestStorage) {
 async fn signed_in_again(door: &Door, person: &Person) -> Person {
     let mut tx = door.test.storage.begin(&Actor::system(domain::ids::fresh())).await.unwrap();
     let lives = storage::sessions::Lifetimes { idle: DAY, absolute: DAY };
-    let (session, _) = storage::sessions::open(&mut tx, person.id, &lives).await.unwrap();
+    let (session, _) =
+        storage::sessions::open(&mut tx, person.id, &lives, storage::sessions::Proof::Password).await.unwrap();
     tx.commit().await.unwrap();
     let token = door.state.tokens.issue(person.id, session, door.test.storage.clock.now()).unwrap();
     Person { id: person.id, session, token, actor: person.actor.clone() }

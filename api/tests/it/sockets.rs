@@ -25,8 +25,14 @@ impl Server {
     }
 
     pub(crate) async fn start_with(door: &Door, path: &'static str, config: ApiConfig) -> Self {
+        let state = State::new(door.test.storage.clone(), config, cache(), None, CancellationToken::new());
+        Self::of(state.unwrap(), path).await
+    }
+
+    /// The same with the whole state of a door.
+    pub(crate) async fn of(state: State, path: &'static str) -> Self {
         let shutdown = CancellationToken::new();
-        let state = State::new(door.test.storage.clone(), config, cache(), None, shutdown.clone()).unwrap();
+        let state = State { shutdown: shutdown.clone(), ..state };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let stop = shutdown.clone();

@@ -38,10 +38,27 @@ pub(super) async fn login(server: &str, email: &str) -> Result<()> {
 }
 
 async fn sign_in(server: &str, email: &str, password: &str) -> Result<()> {
-    let tokens: Tokens = post(server, "/auth/login", &json!({ "email": email, "password": password })).await?;
+    let answer: Value = post(server, "/auth/login", &json!({ "email": email, "password": password })).await?;
+    let answer = match answer["second_factor_token"].as_str() {
+        Some(token) => second_factor(server, token).await?,
+        None => answer,
+    };
+    let tokens: Tokens = serde_json::from_value(answer).context("the server's answer cannot be read")?;
     session::keep(server.trim_end_matches('/'), &tokens)?;
     out::line(&format!("signed in to {server} as {email}"));
     Ok(())
+}
+
+/// Asks for the code of the second factor; with a dash in it, or letters, it is a recovery code.
+async fn second_factor(server: &str, token: &str) -> Result<Value> {
+    let code = match variable("DIA_CODE") {
+        Some(code) => code,
+        None => rpassword::prompt_password("Code of your authenticator, or a recovery code: ")
+            .context("no code given; set DIA_CODE when there is no terminal")?,
+    };
+    let is_shown = code.chars().all(|c| c.is_ascii_digit() || c.is_whitespace());
+    let field = if is_shown { "code" } else { "recovery_code" };
+    post(server, "/auth/login/second-factor", &json!({ "second_factor_token": token, field: code })).await
 }
 
 /// `dia logout`

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use domain::page::PageQuery;
 use storage::{
-    Tx,
+    Tx, password_resets, second_factors,
     users::{self, Change, User, normal_email},
 };
 
@@ -17,6 +17,20 @@ pub(crate) async fn users(command: UsersCommand, config: Config) -> Result<()> {
         UsersCommand::List => list(&mut storage.read(&operator()).await?).await?,
         UsersCommand::Suspend { email } => set_active(storage.begin(&operator()).await?, &email, false).await?,
         UsersCommand::Restore { email } => set_active(storage.begin(&operator()).await?, &email, true).await?,
+        UsersCommand::RemoveSecondFactor { email } => {
+            let mut tx = storage.begin(&operator()).await?;
+            let user = named(&mut tx, &email).await?;
+            second_factors::remove_of(&mut tx, user.id).await.context("cannot take the second factor away")?;
+            tx.commit().await?;
+            out::line(&format!("{} signs in by password alone now", user.email));
+        }
+        UsersCommand::ResetPassword { email } => {
+            let mut tx = storage.begin(&operator()).await?;
+            let user = named(&mut tx, &email).await?;
+            let (code, ends) = password_resets::issue(&mut tx, user.id).await.context("cannot give out a code")?;
+            tx.commit().await?;
+            out::line(&format!("{code}  good once until {ends}"));
+        }
     }
     storage.db.close().await;
     Ok(())
@@ -52,7 +66,8 @@ async fn named(tx: &mut Tx, email: &str) -> Result<User> {
 }
 
 fn show(user: &User) {
+    let factor = if user.has_second_factor { "  second factor" } else { "" };
     let suspended = if user.is_active { "" } else { "  suspended" };
     let last = user.last_login.map_or_else(|| "never".to_owned(), |at| at.to_string());
-    out::line(&format!("{}  {:<13}  {}  signed in {last}{suspended}", user.id, user.role.name(), user.email));
+    out::line(&format!("{}  {:<13}  {}  signed in {last}{factor}{suspended}", user.id, user.role.name(), user.email));
 }

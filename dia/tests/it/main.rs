@@ -12,5 +12,6 @@ mod limits;
 mod passwords;
 mod server;
 mod tus;
+mod users;
 mod walk;
 mod webhooks;

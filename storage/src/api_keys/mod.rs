@@ -294,6 +294,8 @@ pub(crate) fn reach(tx: &Tx) -> (bool, Uuid) {
 }
 
 async fn insert(tx: &mut Tx, user: UserId, new: &NewApiKey) -> Result<(ApiKey, String)> {
+    // A suspension that comes meanwhile finds this key, too.
+    users::take(tx, user).await?;
     let text = text::fresh()?;
     let parts = text::parse(&text).ok_or(Error::Invalid("a fresh API key cannot be read"))?;
     let (id, now) = (ApiKeyId::new(), tx.now());

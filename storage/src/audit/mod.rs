@@ -105,6 +105,26 @@ events! {
     UserRoleSet { user: UserId, role: &'static str } = "user.role_set", "user", Some(user.uuid()), None;
     /// A password was changed.
     PasswordChanged { user: UserId } = "user.password_changed", "user", Some(user.uuid()), None;
+    /// Somebody proved again that it is them.
+    SessionProved { session: SessionId, methods: &'static str } = "session.proved", "session", Some(session.uuid()), None;
+    /// A password was right, and a second factor is awaited.
+    SecondFactorAwaited { user: UserId } = "session.second_factor_awaited", "user", Some(user.uuid()), None;
+    /// A code was wrong, or was used before.
+    SecondFactorFailed { user: UserId } = "session.second_factor_failed", "user", Some(user.uuid()), None;
+    /// Somebody began to set up a second factor.
+    SecondFactorBegun { user: UserId } = "second_factor.begun", "user", Some(user.uuid()), None;
+    /// A second factor was confirmed and counts.
+    SecondFactorConfirmed { user: UserId } = "second_factor.confirmed", "user", Some(user.uuid()), None;
+    /// A second factor was removed.
+    SecondFactorRemoved { user: UserId } = "second_factor.removed", "user", Some(user.uuid()), None;
+    /// Somebody got recovery codes; those before count no more.
+    RecoveryCodesMade { user: UserId } = "second_factor.recovery_codes_made", "user", Some(user.uuid()), None;
+    /// A recovery code was used.
+    RecoveryCodeUsed { user: UserId } = "second_factor.recovery_code_used", "user", Some(user.uuid()), None;
+    /// A code was given out with which somebody sets a new password.
+    PasswordResetIssued { user: UserId } = "user.password_reset_issued", "user", Some(user.uuid()), None;
+    /// A password was set with such a code.
+    PasswordReset { user: UserId } = "user.password_reset", "user", Some(user.uuid()), None;
     /// Somebody made an API key.
     ApiKeyCreated { key: ApiKeyId, user: UserId, prefix: String, scopes: Vec<&'static str>, cases: Option<Vec<CaseId>>, networks: Vec<String> } = "api_key.created", "api_key", Some(key.uuid()), None;
     /// An API key was given a successor and ends.

@@ -13,7 +13,7 @@ use crate::{
     Error, Result, Tx, api_keys,
     audit::Audit,
     db::{change, query},
-    sessions,
+    password_resets, sessions, sign_in_steps,
 };
 
 /// The row of `system` that whoever may leave dia without an administrator takes first, one after the other.
@@ -55,7 +55,9 @@ pub async fn change(tx: &mut Tx, id: UserId, change: Change) -> Result<User> {
     let (is_active, role) = (change.is_active.unwrap_or(user.is_active), change.role.unwrap_or(user.role));
     let administers = |is_active, role| is_active && role == SystemRole::Administrator;
     if administers(user.is_active, user.role) && !administers(is_active, role) && !is_another_left(tx, id).await? {
-        return Err(Error::Conflict("nobody would be left to administer dia; make somebody else an administrator first"));
+        return Err(Error::Conflict(
+            "nobody would be left to administer dia; make somebody else an administrator first",
+        ));
     }
     if (is_active, role) == (user.is_active, user.role) {
         return Ok(user);
@@ -70,6 +72,8 @@ pub async fn change(tx: &mut Tx, id: UserId, change: Change) -> Result<User> {
         (true, false) => {
             tx.audit(Audit::UserSuspended { user: id }).await?;
             sessions::end_all(tx, id).await?;
+            sign_in_steps::forget(tx, id).await?;
+            password_resets::forget(tx, id).await?;
             api_keys::end_all(tx, id).await?;
         }
         (false, true) => tx.audit(Audit::UserRestored { user: id }).await?,

@@ -11,6 +11,7 @@ use crate::{
     Error, Result, Tx,
     audit::Audit,
     db::{change, query},
+    password_resets, sign_in_steps,
 };
 
 /// A person, without anything secret.
@@ -26,6 +27,8 @@ pub struct User {
     pub role: SystemRole,
     /// False once suspended: no session of theirs counts any more.
     pub is_active: bool,
+    /// True once a second factor of theirs counts.
+    pub has_second_factor: bool,
     /// When they last signed in.
     pub last_login: Option<Timestamp>,
     /// When they signed up.
@@ -39,6 +42,8 @@ pub struct Account {
     pub user: User,
     /// A PHC string.
     pub password_hash: String,
+    /// False while the password is one that needs a second factor beside it.
+    pub password_is_long: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -47,8 +52,10 @@ struct Row {
     email: String,
     name: String,
     password_hash: String,
+    password_is_long: bool,
     role: String,
     is_active: bool,
+    has_second_factor: bool,
     last_login: Option<i64>,
     created_at: i64,
 }
@@ -56,7 +63,9 @@ struct Row {
 /// The columns of a [`Row`], by name: a plan of `select *` breaks when a newer version adds one.
 macro_rules! columns {
     () => {
-        "id, email, name, password_hash, role, is_active, last_login, created_at"
+        "id, email, name, password_hash, password_is_long, role, is_active, last_login, created_at, \
+         exists (select 1 from second_factors f where f.user_id = users.id and f.confirmed_at is not null) \
+         as has_second_factor"
     };
 }
 use columns;
@@ -72,10 +81,11 @@ impl TryFrom<Row> for Account {
             name: row.name,
             role,
             is_active: row.is_active,
+            has_second_factor: row.has_second_factor,
             last_login: row.last_login.map(Timestamp),
             created_at: Timestamp(row.created_at),
         };
-        Ok(Self { user, password_hash: row.password_hash })
+        Ok(Self { user, password_hash: row.password_hash, password_is_long: row.password_is_long })
     }
 }
 
@@ -127,27 +137,62 @@ pub async fn by_email(tx: &mut Tx, email: &str) -> Result<Option<Account>> {
     row.map(Account::try_from).transpose()
 }
 
-/// Notes a sign-in, and the password's hash anew when it was made with older parameters. False when the person was suspended or got
-/// another password since `checked` was looked at: then nobody signed in. What ends sessions takes the same row first, so a session
-/// opened after this is one that it finds.
-pub async fn signed_in(tx: &mut Tx, id: UserId, checked: &str, new_hash: Option<&str>) -> Result<bool> {
-    let now = tx.now();
-    let noted = change!(tx, c => sqlx::query(
-        "update users set last_login = $3, password_hash = coalesce($4, password_hash)
+/// Holds the person's row until the transaction ends, and keeps the password's hash made anew (`new_hash`). False when the person was
+/// suspended or got another password since `checked` was looked at: then nobody proved anything. Whatever suspends, changes a password or a
+/// second factor takes the same row first, so that a session opened after this is one that it finds.
+pub async fn hold(tx: &mut Tx, id: UserId, checked: &str, new_hash: Option<&str>) -> Result<bool> {
+    let owed = tx.changed;
+    let held = change!(tx, c => sqlx::query(
+        "update users set password_hash = coalesce($3, password_hash)
          where id = $1 and password_hash = $2 and is_active")
-        .bind(id.uuid()).bind(checked).bind(now.0).bind(new_hash).execute(c).await.map(|r| r.rows_affected()))?;
-    Ok(noted > 0)
+        .bind(id.uuid()).bind(checked).bind(new_hash).execute(c).await.map(|r| r.rows_affected()))?;
+    tx.changed = owed || new_hash.is_some();
+    Ok(held > 0)
 }
 
-/// Replaces a password, provided it is still the one that was checked (`old_hash`); [`Error::Conflict`] otherwise.
-pub async fn set_password(tx: &mut Tx, id: UserId, old_hash: &str, new_hash: &str) -> Result<()> {
+/// The same for who has proved already who they are; [`Error::Conflict`] when they were suspended.
+pub(crate) async fn take(tx: &mut Tx, id: UserId) -> Result<()> {
+    let owed = tx.changed;
+    let held = change!(tx, c => sqlx::query("update users set role = role where id = $1 and is_active")
+        .bind(id.uuid()).execute(c).await.map(|r| r.rows_affected()))?;
+    tx.changed = owed;
+    if held == 0 {
+        return Err(Error::Conflict("the person is suspended"));
+    }
+    Ok(())
+}
+
+/// Notes a sign-in.
+pub async fn signed_in(tx: &mut Tx, id: UserId) -> Result<()> {
+    let now = tx.now();
+    change!(tx, c => sqlx::query("update users set last_login = $2 where id = $1")
+        .bind(id.uuid()).bind(now.0).execute(c).await.map(drop))?;
+    Ok(())
+}
+
+/// A password as it is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct NewPassword<'a> {
+    /// A PHC string.
+    pub hash: &'a str,
+    /// False when it is one that needs a second factor beside it.
+    pub is_long: bool,
+}
+
+/// Replaces a password, provided it is still the one that was checked (`old_hash`) and the person is active; [`Error::Conflict`]
+/// otherwise. What the old one began ends with it: sign-ins half-way, codes for a new password.
+pub async fn set_password(tx: &mut Tx, id: UserId, old_hash: &str, new: NewPassword<'_>) -> Result<()> {
     let now = tx.now();
     let set = change!(tx, c => sqlx::query(
-        "update users set password_hash = $3, updated_at = $4 where id = $1 and password_hash = $2")
-        .bind(id.uuid()).bind(old_hash).bind(new_hash).bind(now.0).execute(c).await.map(|r| r.rows_affected()))?;
+        "update users set password_hash = $3, password_is_long = $4, updated_at = $5
+         where id = $1 and password_hash = $2 and is_active")
+        .bind(id.uuid()).bind(old_hash).bind(new.hash).bind(new.is_long).bind(now.0)
+        .execute(c).await.map(|r| r.rows_affected()))?;
     if set == 0 {
         return Err(Error::Conflict("the password was changed meanwhile; sign in again"));
     }
+    sign_in_steps::forget(tx, id).await?;
+    password_resets::forget(tx, id).await?;
     tx.audit(Audit::PasswordChanged { user: id }).await
 }
 

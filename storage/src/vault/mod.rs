@@ -18,6 +18,7 @@ use std::{fmt, io, path::Path};
 use domain::ids::CaseId;
 use zeroize::Zeroizing;
 
+pub(crate) use self::one_time::{STEP, one_time_code};
 pub use self::{
     case::{CaseKey, Place},
     error::VaultError,
@@ -30,6 +31,7 @@ pub mod chunked;
 mod cipher;
 mod envelope;
 mod error;
+mod one_time;
 mod root;
 pub(crate) mod signing;
 

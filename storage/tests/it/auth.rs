@@ -51,7 +51,7 @@ async fn housekeeping_forgets_what_is_over(test: TestStorage) {
     let user = users::create(&mut tx, EMAIL, "Ann", "hash", SystemRole::Member).await.unwrap();
     let day = Duration::from_hours(24);
     let lives = sessions::Lifetimes { idle: day, absolute: day };
-    sessions::open(&mut tx, user.id, &lives).await.unwrap();
+    sessions::open(&mut tx, user.id, &lives, sessions::Proof::Password).await.unwrap();
     tx.commit().await.unwrap();
     attempts::begin(&test.storage, EMAIL, "192.0.2.1", false).await.unwrap().unwrap();
     let forget = async || {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use domain::jobs::CollectGarbage;
 use storage::{
-    api_keys, attempts, audit::Audit, blobs, failpoint, generations, idempotency, jobs, sessions, uploads, webhooks,
+    api_keys, attempts, audit::Audit, blobs, failpoint, generations, idempotency, jobs, password_resets, sessions,
+    sign_in_steps, uploads, webhooks,
 };
 
 use super::discard;
@@ -35,6 +36,8 @@ impl Handler<CollectGarbage> for Context {
         rows += sessions::forget_old(&mut tx).await?;
         rows += api_keys::forget_old(&mut tx).await?;
         rows += attempts::forget_old(&mut tx).await?;
+        rows += sign_in_steps::forget_old(&mut tx).await?;
+        rows += password_resets::forget_old(&mut tx).await?;
         rows += webhooks::forget_old(&mut tx, self.webhooks.retention()).await?;
         tx.audit(Audit::GarbageCollected { objects, rows }).await?;
         Ok(run.complete(tx).await?)

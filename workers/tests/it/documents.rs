@@ -308,7 +308,7 @@ async fn garbage_is_what_nothing_refers_to(test: TestStorage) {
     let mut tx = storage.begin(&matter.actor).await.unwrap();
     let day = Duration::from_hours(24);
     let lives = sessions::Lifetimes { idle: day, absolute: day };
-    sessions::open(&mut tx, matter.actor.user().unwrap(), &lives).await.unwrap();
+    sessions::open(&mut tx, matter.actor.user().unwrap(), &lives, sessions::Proof::Password).await.unwrap();
     tx.commit().await.unwrap();
     attempts::begin(storage, "nobody@example.org", "192.0.2.1", false).await.unwrap().unwrap();
 

@@ -9,7 +9,7 @@ use domain::{
     scope::Scope,
 };
 use serde_json::json;
-use storage::sessions::{self, Lifetimes};
+use storage::sessions::{self, Lifetimes, Proof};
 
 use super::table::{Knocker, Needs, Target};
 use crate::{
@@ -149,7 +149,7 @@ async fn session(door: &Door, person: &Person, life: Duration) -> (SessionId, St
     let storage = &door.test.storage;
     let mut tx = storage.begin(&Actor::system(domain::ids::fresh())).await.unwrap();
     let lives = Lifetimes { idle: life, absolute: life };
-    let (session, _) = sessions::open(&mut tx, person.id, &lives).await.unwrap();
+    let (session, _) = sessions::open(&mut tx, person.id, &lives, Proof::Password).await.unwrap();
     tx.commit().await.unwrap();
     (session, door.state.tokens.issue(person.id, session, storage.clock.now()).unwrap())
 }
