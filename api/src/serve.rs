@@ -2,7 +2,14 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::ConnectInfo};
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    http::{HeaderValue, Method, Version, header, uri::Authority},
+    response::{IntoResponse as _, Response},
+};
+use domain::error::Code;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -13,7 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::config::ApiConfig;
+use crate::{Error, config::ApiConfig, error::render};
 
 /// Serves HTTP/1.1 and its upgrades on `listener` until `shutdown`; then takes no new connections and gives the open ones
 /// the configured time to end.
@@ -75,6 +82,9 @@ async fn connection(
     let service = service_fn(move |request: Request<Incoming>| {
         let router = router.clone();
         async move {
+            if let Some(wrong) = ambiguous(&request) {
+                return Ok(refused(wrong));
+            }
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
             let answered: Result<_, Infallible> = router.oneshot(request).await;
@@ -93,5 +103,53 @@ async fn connection(
     if let Err(error) = ended {
         // Clients that leave or dawdle are everyday life.
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Why a request could mean one thing to a proxy and another here (RFC 9112 §3.2, RFC 9110 §9.3.6).
+fn ambiguous<B>(request: &Request<B>) -> Option<&'static str> {
+    if request.method() == Method::CONNECT {
+        return Some("dia is no proxy");
+    }
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let one = match (hosts.next(), hosts.next()) {
+        (None, None) => return (request.version() > Version::HTTP_10).then_some("send the header Host"),
+        (host, None) => host.and_then(|host| host.to_str().ok()?.parse::<Authority>().ok()),
+        _ => None,
+    };
+    let is_plain = one.is_some_and(|host| !host.as_str().contains('@'));
+    (!is_plain).then_some("send one header Host, which holds a host and perhaps a port")
+}
+
+/// What follows on such a connection could be anybody's: it is closed.
+fn refused(wrong: &'static str) -> Response {
+    let mut response = render(Error::new(Code::BadRequest, wrong).into_response(), domain::ids::fresh());
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_one_host() {
+        let wrong = |method: &str, version, hosts: &[&str]| {
+            let mut request = Request::builder().method(method).uri("/x").version(version);
+            for host in hosts {
+                request = request.header(header::HOST, *host);
+            }
+            ambiguous(&request.body(()).unwrap()).is_some()
+        };
+        for host in ["x", "dia.example", "dia.example:8443", "127.0.0.1:8080", "[::1]:8080", "dia_api:80"] {
+            assert!(!wrong("GET", Version::HTTP_11, &[host]), "{host}");
+        }
+        assert!(!wrong("GET", Version::HTTP_10, &[]));
+        for hosts in [&[][..], &["x", "x"], &["x", "y"], &["x, y"], &["x/y"], &["a@x"], &["x y"], &[""]] {
+            assert!(wrong("GET", Version::HTTP_11, hosts), "{hosts:?}");
+        }
+        assert!(wrong("CONNECT", Version::HTTP_11, &["x"]));
     }
 }

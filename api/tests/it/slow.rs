@@ -139,3 +139,21 @@ async fn upgrades_work_and_stopping_lets_requests_end() {
     server.task.await.unwrap().unwrap();
     assert!(TcpStream::connect(server.address).await.is_err(), "the door is closed");
 }
+
+#[tokio::test]
+async fn what_a_proxy_could_read_otherwise_is_refused_and_cut() {
+    let server = Server::start().await;
+    let then = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
+    for sent in [
+        "GET /health/live HTTP/1.1\r\n\r\n",
+        "GET /health/live HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        "GET /health/live HTTP/1.1\r\nHost: x, y\r\n\r\n",
+        "CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+    ] {
+        let mut stream = server.connect().await;
+        stream.write_all(format!("{sent}{then}").as_bytes()).await.unwrap();
+        let said = rest(&mut stream).await;
+        assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("\"bad_request\""), "{sent:?}: {said}");
+        assert_eq!(said.matches("HTTP/1.1").count(), 1, "{sent:?}: {said}");
+    }
+}
