@@ -9,5 +9,5 @@ pub use idempotent::{Idempotent, created, kept};
 pub use input::{Json, PageParams, Path, Query};
 pub use origin::{Anonymous, client_address};
 pub(crate) use origin::{network, origin};
-pub(crate) use user::refuse_keys_in_urls;
 pub use user::{CurrentUser, Enrolling, Recognised, SignedIn, SteppedUp};
+pub(crate) use user::{bearer, refuse_keys_in_urls};

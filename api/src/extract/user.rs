@@ -3,7 +3,7 @@
 
 use axum::{
     extract::{FromRequestParts, OriginalUri},
-    http::{header, request::Parts},
+    http::{HeaderMap, header, request::Parts},
 };
 use domain::{
     actor::{Actor, Origin, Who},
@@ -48,7 +48,7 @@ impl FromRequestParts<State> for Recognised {
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Error> {
         refuse_keys_in_urls(parts)?;
         let origin = origin(parts, state);
-        CurrentUser::counted(parts, state, bearer(parts).unwrap_or_default(), origin).await.map(Self)
+        CurrentUser::counted(parts, state, bearer(&parts.headers).unwrap_or_default(), origin).await.map(Self)
     }
 }
 
@@ -182,8 +182,11 @@ pub(crate) fn refuse_keys_in_urls(parts: &Parts) -> Result<(), Error> {
     Ok(())
 }
 
-/// The token of an `Authorization: Bearer` header (RFC 6750 §2.1).
-fn bearer(parts: &Parts) -> Option<&str> {
-    let (scheme, token) = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+/// The token of an `Authorization: Bearer` header (RFC 6750 §2.1). Of two headers a proxy may have looked at the other one: they hold
+/// no token.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

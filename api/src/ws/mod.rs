@@ -32,7 +32,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use self::places::Place;
 use crate::{
     Error, State,
-    extract::{CurrentUser, origin, refuse_keys_in_urls},
+    extract::{CurrentUser, bearer, origin, refuse_keys_in_urls},
     limits,
 };
 
@@ -118,7 +118,9 @@ impl FromRequestParts<State> for Door {
         }
         refuse_keys_in_urls(parts)?;
         let origin = origin(parts, state);
-        let proved = if let Some(token) = bearer(&parts.headers) {
+        let proved = if parts.headers.contains_key(header::AUTHORIZATION) {
+            // One of another scheme, or of none, holds no token and proves nothing.
+            let token = bearer(&parts.headers).unwrap_or_default().to_owned();
             let user = CurrentUser::of_request(parts, state, &token, origin.clone()).await?;
             Some((token, user))
         } else {
@@ -136,17 +138,14 @@ impl FromRequestParts<State> for Door {
     }
 }
 
-/// What an `Authorization` header holds; one of another scheme, or of none, holds no token and proves nothing.
-fn bearer(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().unwrap_or("");
-    let (scheme, token) = value.split_once(' ').unwrap_or_default();
-    Some(if scheme.eq_ignore_ascii_case("bearer") { token.trim().to_owned() } else { String::new() })
-}
-
 /// Browsers say which page opens a socket and send no custom header with it, so a foreign page is told by its origin.
 /// Clients that are no browsers send none.
 fn is_same_origin(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let Some(origin) = origins.next() else { return true };
+    if origins.next().is_some() {
+        return false;
+    }
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
     let page = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
     page.is_some() && page.zip(host).is_some_and(|(page, host)| page.eq_ignore_ascii_case(host))
@@ -370,6 +369,10 @@ mod tests {
                 }
             }
             assert_eq!(is_same_origin(&headers), same, "{origin:?} {host:?}");
+            if let Some(origin) = origin {
+                headers.append(header::ORIGIN, origin.parse().unwrap());
+                assert!(!is_same_origin(&headers), "{origin:?} twice");
+            }
         }
     }
 }

@@ -94,6 +94,12 @@ impl Knock<'_> {
         self
     }
 
+    /// One more header of a name that is there already.
+    pub(crate) fn also(mut self, name: &'static str, value: &str) -> Self {
+        self.request.headers_mut().append(name, value.parse().unwrap());
+        self
+    }
+
     pub(crate) fn token(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
     }

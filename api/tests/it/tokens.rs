@@ -54,6 +54,13 @@ async fn forged_tokens_open_nothing(test: TestStorage) {
     let other_claims =
         format!("{}.{}.{signature}", message.split_once('.').unwrap().0, part(&with("sub", json!(bob.id))));
     let own_jwk = Header { jwk: Some(Jwk::from_encoding_key(&stranger, Algorithm::EdDSA).unwrap()), ..header.clone() };
+    let asking = Header { jku: Some("https://keys.example".into()), ..header.clone() };
+    let reordered = json!({ "alg": "EdDSA", "kid": kid, "typ": "at+jwt" });
+    let signed_rest = |header: &Value| {
+        let message = format!("{}.{}", part(header), part(&claims));
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &own, Algorithm::EdDSA).unwrap();
+        format!("{}.{signature}", part(&claims))
+    };
 
     let forged = [
         ("nothing", String::new()),
@@ -71,6 +78,11 @@ async fn forged_tokens_open_nothing(test: TestStorage) {
         ("no kid", encode(&Header { kid: None, ..header.clone() }, &claims, &own).unwrap()),
         ("another type", encode(&Header { typ: Some("JWT".into()), ..header.clone() }, &claims, &own).unwrap()),
         ("claims exchanged", other_claims),
+        ("a header that asks for more", encode(&asking, &claims, &own).unwrap()),
+        ("a header in another order", format!("{}.{}", part(&reordered), signed_rest(&reordered))),
+        ("not yet", signed(&with("nbf", json!(now + 3_600)))),
+        ("nbf as text", signed(&with("nbf", json!("soon")))),
+        ("issued tomorrow", signed(&with("iat", json!(now + 86_400)))),
         ("over", signed(&with("exp", json!(now)))),
         ("exp as text", signed(&with("exp", json!("never")))),
         ("another audience", signed(&with("aud", json!("dia-web")))),
@@ -93,6 +105,13 @@ async fn forged_tokens_open_nothing(test: TestStorage) {
     for header in ["Basic YTpi", "Bearer", &good] {
         door.get("/api/v1/auth/me").header("authorization", header).send().await.refused(401, "unauthenticated");
     }
+    // Of two headers a proxy may have looked at the other one. Clocks of a fleet may be a little apart.
+    for (first, second) in [(good.as_str(), "x"), ("x", good.as_str()), (good.as_str(), good.as_str())] {
+        let knock = door.get("/api/v1/auth/me").token(first);
+        knock.also("authorization", &format!("Bearer {second}")).send().await.refused(401, "unauthenticated");
+    }
+    let ahead = signed(&with("iat", json!(now + 30)));
+    door.get("/api/v1/auth/me").token(&ahead).send().await.expect(200);
     // A token in the URL is no token.
     door.get(&format!("/api/v1/auth/me?access_token={good}")).send().await.refused(401, "unauthenticated");
 
