@@ -12,6 +12,9 @@ use utoipa::IntoParams;
 
 use crate::{Error, State};
 
+/// PostgreSQL keeps no text with this character, and SQLite's comparisons end at it.
+const NO_NUL: &str = "text must not hold the character U+0000";
+
 /// Ids in the path. One that is no id is answered like one that is not there.
 #[derive(Debug, Clone, Copy)]
 pub struct Path<T>(pub T);
@@ -33,6 +36,9 @@ impl<T: DeserializeOwned> FromRequestParts<State> for Query<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Error> {
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(Error::new(Code::BadRequest, NO_NUL));
+        }
         let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
         query.map(|axum::extract::Query(value)| Self(value)).map_err(|e| Error::new(Code::BadRequest, e.body_text()))
     }
@@ -74,6 +80,9 @@ impl<T: DeserializeOwned> FromRequest<State> for Json<T> {
         }
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| Error::body(&rejection))?;
         let value = serde_json::from_slice(&bytes).map_err(|e| Error::new(Code::MalformedJson, e.to_string()))?;
+        if holds_nul(&bytes) {
+            return Err(Error::new(Code::MalformedJson, NO_NUL));
+        }
         Ok(Self(value))
     }
 }
@@ -81,5 +90,40 @@ impl<T: DeserializeOwned> FromRequest<State> for Json<T> {
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         axum::Json(self.0).into_response()
+    }
+}
+
+/// Whether JSON that could be read holds the character U+0000, which can only be written as `\u0000`.
+fn holds_nul(json: &[u8]) -> bool {
+    let mut rest = json;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        let escape = rest.get(at + 1..).unwrap_or_default();
+        if escape.starts_with(b"u0000") {
+            return true;
+        }
+        rest = escape.get(1..).unwrap_or_default();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nul_is_told_from_words_about_it() {
+        for (json, holds) in [
+            (r#"{"a": "\u0000"}"#, true),
+            (r#"{"a": "b\u0000c"}"#, true),
+            (r#"{"\u0000": 1}"#, true),
+            (r#"{"a": "\\\u0000"}"#, true),
+            (r#"{"a": "\\u0000"}"#, false),
+            (r#"{"a": "\u00000"}"#, true),
+            (r#"{"a": "\u0001 u0000 \n"}"#, false),
+            ("", false),
+            ("\\", false),
+        ] {
+            assert_eq!(holds_nul(json.as_bytes()), holds, "{json}");
+        }
     }
 }

@@ -21,6 +21,11 @@ async fn every_refusal_has_the_one_shape(test: TestStorage) {
     assert!(allowed.contains("GET") && allowed.contains("POST"), "{allowed}");
     door.knock("BREW", "/api/v1/cases").send().await.refused(405, "method_not_allowed");
     door.get("/api/v1/cases").send().await.refused(401, "unauthenticated");
+    // What PostgreSQL cannot keep is refused at the door, over either database.
+    for query in ["q=%00", "q=a%00b", "status=%00"] {
+        door.get(&format!("/api/v1/cases?{query}")).by(&ann).send().await.refused(400, "bad_request");
+    }
+    door.get("/api/v1/cases?q=%2500").by(&ann).send().await.expect(200);
 }
 
 async fn bodies_that_are_not_json(test: TestStorage) {
@@ -41,6 +46,7 @@ async fn bodies_that_are_not_json(test: TestStorage) {
         "{\"title\": \"x\", \"owner_id\": \"me\"}",
         "{\"title\": \"x\"} trailing",
         "{\"title\": \"\\ud800\"}",
+        "{\"title\": \"a\\u0000b\"}",
         &"[".repeat(900),
     ] {
         let answer = post(json, body.to_owned()).await;
