@@ -62,9 +62,17 @@ pub struct CaseBody {
     /// Its id.
     #[schema(value_type = Uuid)]
     pub id: CaseId,
-    /// What it is made of.
-    #[serde(flatten)]
-    pub fields: CaseFields,
+    /// Its title.
+    pub title: String,
+    /// What it is about.
+    pub description: String,
+    /// `open`, `pending`, `closed` or `archived`.
+    pub status: String,
+    /// `low`, `normal`, `high` or `urgent`.
+    pub priority: String,
+    /// The kind of matter.
+    #[serde(rename = "type")]
+    pub kind: String,
     /// Who opened it.
     #[schema(value_type = Uuid)]
     pub owner_id: UserId,
@@ -81,7 +89,11 @@ impl From<Case> for CaseBody {
         let Case { id, title, description, status, priority, kind, owner, role, created_at, updated_at, .. } = case;
         Self {
             id,
-            fields: CaseFields { title, description, status, priority, kind },
+            title,
+            description,
+            status,
+            priority,
+            kind,
             owner_id: owner,
             role: role.map(domain::access::CaseRole::name),
             created_at: created_at.rfc3339(),
