@@ -13,6 +13,8 @@ FILES ?= 240
 MOST ?= 8
 SECONDS ?= 60
 MUTATIONS ?= 10000
+ONLY ?=
+BOUNDED ?=
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -31,13 +33,14 @@ lint:  ## fmt, clippy with the house lints, docs
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked --quiet
 
-test: setup  ## every test, the lints, and the crash harness with 50 kills, at least 200 faults of a fleet and a full disk
+test: setup  ## every test, the lints, and the crash harness with 50 kills, at least 200 faults of a fleet, a full disk, and attacks
 	cargo build --workspace --all-targets --locked
 	cargo test --workspace --locked --no-fail-fast
 	$(MAKE) lint
 	$(MAKE) crash KILLS=$(KILLS)
 	$(MAKE) crash MODE=fleet KILLS=10 FAULTS=200
 	$(MAKE) crash-full-disk
+	$(MAKE) abuse BOUNDED=1
 	$(MAKE) demo
 	$(MAKE) demo MODE=fleet
 
@@ -68,6 +71,11 @@ audit-check:  ## 64 writers of the audit log at once on both databases, then MUT
 	@scripts/setup test
 	cargo build --workspace --all-targets --locked
 	@"$$(scripts/target)/debug/dia-audit-check" $(MUTATIONS)
+
+abuse:  ## attack a server as outsiders do: ONLY=class,… for some classes, BOUNDED=1 for the part that `make test` runs
+	@scripts/setup $(if $(BOUNDED),test,abuse)
+	cargo build --workspace --all-targets --locked
+	@"$$(scripts/target)/debug/dia-abuse" $(if $(BOUNDED),--bounded) $(if $(ONLY),--only $(ONLY))
 
 autoscale-sim:  ## a burst of FILES (240) before local workers, scaled to at most MOST (8) as `dia autoscale` says; drain time against the ideal
 	@scripts/setup test
@@ -118,4 +126,4 @@ identify:  ## name every file under DIR by its bytes; compare with extension and
 bench-search:  ## search latency over 200,000 passages
 	@bench/search/run
 
-.PHONY: help run setup lint test authz audit-check demo crash soak crash-full-disk autoscale-sim fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search bench-scale bench-sockets check-deploy
+.PHONY: help run setup lint test authz audit-check abuse demo crash soak crash-full-disk autoscale-sim fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search bench-scale bench-sockets check-deploy
