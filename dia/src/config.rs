@@ -68,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) llm: workers::LlmConfig,
     /// The audit log.
     pub(crate) audit: workers::checkpoints::AuditConfig,
+    /// What somebody should look at soon, and who is told.
+    pub(crate) alerts: workers::AlertsConfig,
     /// Where files may be fetched from.
     pub(crate) references: workers::ReferencesConfig,
     /// Who may be told what happens in cases.
@@ -181,6 +183,7 @@ impl Config {
         config.autoscale.check().map_err(anyhow::Error::msg).context("in [autoscale]")?;
         config.llm.check().map_err(anyhow::Error::msg).context("in [llm]")?;
         config.audit.check().map_err(anyhow::Error::msg).context("in [audit]")?;
+        config.alerts.check().map_err(anyhow::Error::msg).context("in [alerts]")?;
         config.references.check().map_err(anyhow::Error::msg).context("in [references]")?;
         config.webhooks.check().map_err(anyhow::Error::msg).context("in [webhooks]")?;
         if config.pipeline.pdfium_library.is_none() {
@@ -248,6 +251,7 @@ mod tests {
             ("pipeline", toml::Value::try_from(pipeline::Settings::default()).unwrap()),
             ("llm", toml::Value::try_from(workers::LlmConfig::default()).unwrap()),
             ("audit", toml::Value::try_from(workers::checkpoints::AuditConfig::default()).unwrap()),
+            ("alerts", toml::Value::try_from(workers::AlertsConfig::default()).unwrap()),
             ("references", toml::Value::try_from(workers::ReferencesConfig::default()).unwrap()),
             ("webhooks", toml::Value::try_from(workers::WebhooksConfig::default()).unwrap()),
         ] {

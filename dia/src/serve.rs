@@ -187,6 +187,7 @@ fn work_context(config: &Config, cache: BlockCache) -> Result<WorkContext> {
         known_files,
         llm: config.llm.clone(),
         audit: config.audit.clone().located(&config.directory()?),
+        alerts: config.alerts.clone(),
         references,
         webhooks,
         cache,

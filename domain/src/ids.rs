@@ -110,6 +110,8 @@ ids! {
     WebhookId,
     /// One message to one webhook.
     DeliveryId,
+    /// Something in the audit trail that somebody should look at.
+    AlertId,
     /// One entry of the audit trail.
     AuditId,
 }

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod actor;
+pub mod alerts;
 pub mod cite;
 pub mod clock;
 pub mod error;

@@ -31,6 +31,11 @@ pub enum Error {
     /// A transaction that changed rows was committed without an audit event: a defect in dia.
     #[error("a change was committed without an audit event")]
     Unaudited,
+    /// Somebody changed rows of the audit log.
+    #[error(
+        "the rows of the audit log are not those that were signed; run `dia audit check` and keep the published checkpoints"
+    )]
+    LogDamaged,
     /// The database answered with an error.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),

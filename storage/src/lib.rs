@@ -2,6 +2,7 @@
 //! bell, live events. API and workers speak to storage only through the types here.
 
 pub mod access;
+pub mod alerts;
 pub mod api_keys;
 pub mod attempts;
 pub mod audit;

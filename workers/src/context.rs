@@ -6,8 +6,8 @@ use pipeline::Reader;
 use storage::known_files::KnownFiles;
 
 use crate::{
-    checkpoints::AuditConfig, config::WorkersConfig, llm::LlmConfig, references::References, runner::JobError,
-    webhooks::Webhooks,
+    alerts::AlertsConfig, checkpoints::AuditConfig, config::WorkersConfig, llm::LlmConfig, references::References,
+    runner::JobError, webhooks::Webhooks,
 };
 
 /// Everything a job may need that is chosen at start.
@@ -23,6 +23,8 @@ pub struct Context {
     pub llm: LlmConfig,
     /// When the audit log is signed, and where checkpoints are published: without a directory in the process's log alone.
     pub audit: AuditConfig,
+    /// What raises alerts, and who is told.
+    pub alerts: AlertsConfig,
     /// Where files may be fetched from that load files name.
     pub references: References,
     /// How programs are told what happened.

@@ -1,6 +1,7 @@
 //! The workers: what happens to documents and questions after the door has taken them in. [`runner`] claims jobs and runs
 //! them; each job is one file in `jobs`; `schedule` is the one table of what happens by the clock.
 
+mod alerts;
 mod answer;
 pub mod checkpoints;
 mod clamd;
@@ -19,6 +20,7 @@ use storage::Storage;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use alerts::AlertsConfig;
 pub use config::WorkersConfig;
 pub use context::Context;
 pub use llm::LlmConfig;
@@ -38,7 +40,8 @@ impl Workers {
         config: &WorkersConfig,
         shutdown: CancellationToken,
     ) -> JoinHandle<()> {
-        let every = schedule::Every { collect: config.collect(), seal: context.audit.every() };
+        let every =
+            schedule::Every { collect: config.collect(), seal: context.audit.every(), alert: context.alerts.every() };
         let schedule = tokio::spawn(schedule::run(storage.clone(), every, shutdown.clone()));
         let running = runner::start(storage, jobs::registry(context), config, shutdown);
         tokio::spawn(async move {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use domain::jobs::{CollectGarbage, Job, SealAudit, SweepJobs};
+use domain::jobs::{CollectGarbage, Job, RaiseAlerts, SealAudit, SweepJobs};
 use storage::{Storage, audit::log, schedules};
 use tokio_util::sync::CancellationToken;
 
@@ -13,11 +13,12 @@ const TICK: Duration = Duration::from_secs(5);
 /// Fires what is due until the shutdown; what the configuration says is done so often. Many processes may do this at once: a
 /// schedule fires once.
 pub(crate) async fn run(storage: Storage, every: Every, shutdown: CancellationToken) {
-    let (mut sweep, mut collect, mut seal) = (Due::now(), Due::now(), Due::now());
+    let (mut sweep, mut collect, mut seal, mut alert) = (Due::now(), Due::now(), Due::now(), Due::now());
     loop {
         sweep.fire(&storage, &SweepJobs {}, SWEEP_EVERY).await;
         collect.fire(&storage, &CollectGarbage {}, every.collect).await;
         seal.fire(&storage, &SealAudit {}, every.seal).await;
+        alert.fire(&storage, &RaiseAlerts {}, every.alert).await;
         seal_at_once(&storage).await;
         if shutdown.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
             return;
@@ -32,6 +33,8 @@ pub(crate) struct Every {
     pub collect: Duration,
     /// The audit log is signed.
     pub seal: Duration,
+    /// The audit trail is looked through for what somebody should know.
+    pub alert: Duration,
 }
 
 /// Many events do not wait for the clock.

@@ -154,6 +154,7 @@ impl CurrentUser {
         drop(tx);
         if !is_within(&key.networks, origin.address.as_deref()) {
             tracing::warn!(api_key = %key.id, "an API key came from a network it is not for");
+            state.key_uses.note_refusal(&state.storage, Actor { who: Who::Anonymous, origin }, key);
             return Err(Code::Unauthenticated.into());
         }
         state.key_uses.note(&state.storage, key.id, key.last_used_at);

@@ -3,6 +3,7 @@
 #![allow(unused_qualifications, reason = "the expansion of utoipa::path writes them")]
 
 pub mod access;
+pub mod alerts;
 pub mod api_keys;
 pub mod audit;
 pub mod auth;
@@ -53,6 +54,7 @@ pub(crate) fn of_process() -> OpenApiRouter<State> {
 pub fn all() -> OpenApiRouter<State> {
     let resources = OpenApiRouter::new()
         .merge(access::routes())
+        .merge(alerts::routes())
         .merge(api_keys::routes())
         .merge(audit::routes())
         .merge(auth::routes())

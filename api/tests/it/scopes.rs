@@ -113,6 +113,8 @@ pub(crate) fn table(matter: &Matter) -> Vec<(&'static str, For, Value)> {
         ("prove_event", Holders(&[AuditRead]), none.clone()),
         ("read_system_audit", Holders(&[AuditRead]), none.clone()),
         ("read_log_bundle", Holders(&[AuditRead]), none.clone()),
+        ("list_alerts", Holders(&[AuditRead]), none.clone()),
+        ("acknowledge_alert", SignedIn, none.clone()),
         ("read_checkpoint", AnyKey, none.clone()),
         ("prove_growth", AnyKey, none.clone()),
         ("create_database", Holders(&[DatabasesWrite]), json!({ "case_id": matter.case, "name": "x" })),
@@ -219,6 +221,8 @@ impl Matter {
         let context = format!("/api/v1/chat/context?conversation_id={}", ids["conversation"]);
         ids.insert("context", door.get(&context).by(root).send().await.expect(200).text("/0/id"));
         ids.insert("event", door.test.trail(papers.case).await[0].id.to_string());
+        let alerts = storage::alerts::raise(&door.test.storage, &BTreeMap::new(), &[]).await.unwrap();
+        ids.insert("alert", alerts[0].id.to_string());
         let member = door.member().await;
         let role = json!({ "role": "reviewer" });
         door.put(&format!("{case}/members/{}", member.id), &role).by(root).send().await.expect(204);
@@ -246,6 +250,7 @@ impl Matter {
             ["databases", ..] => self.database.to_string(),
             ["documents", ..] => id("document"),
             ["jobs", ..] => id("job"),
+            ["alerts", ..] => id("alert"),
             ["api-keys", ..] => id("key"),
             ["break-glass", ..] => id("break_glass"),
             ["users", ..] => id("member"),

@@ -7,6 +7,7 @@
     reason = "tests; they start the program in an environment of their own"
 )]
 
+mod alerts;
 mod fleet;
 mod limits;
 mod passwords;

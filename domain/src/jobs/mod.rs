@@ -2,6 +2,7 @@
 //! tolerate unknown fields so that a fleet one version older keeps working.
 
 mod queue;
+mod upkeep;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::{
 };
 
 pub use queue::Queue;
+pub use upkeep::{AlertRoute, CollectGarbage, RaiseAlerts, SealAudit, SendAlert, SweepJobs};
 
 /// How a kind of job is run and retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -403,59 +405,8 @@ impl Job for PurgeCase {
     }
 }
 
-/// Remove blobs nothing refers to, expired sessions and idempotency records, and old finished jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CollectGarbage {}
-
-impl Job for CollectGarbage {
-    const KIND: &'static str = "collect_garbage";
-    const QUEUE: Queue = Queue::Maintenance;
-
-    fn case(&self) -> Option<CaseId> {
-        None
-    }
-
-    fn unique_key(&self) -> Option<String> {
-        Some(Self::KIND.to_owned())
-    }
-}
-
-/// Enqueue work that should exist and does not: an indexing job for every database with documents that wait for one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SweepJobs {}
-
-impl Job for SweepJobs {
-    const KIND: &'static str = "sweep_jobs";
-    const QUEUE: Queue = Queue::Maintenance;
-
-    fn case(&self) -> Option<CaseId> {
-        None
-    }
-
-    fn unique_key(&self) -> Option<String> {
-        Some(Self::KIND.to_owned())
-    }
-}
-
-/// Give audit events their positions in the log, sign it and publish what was signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SealAudit {}
-
-impl Job for SealAudit {
-    const KIND: &'static str = "seal_audit";
-    const QUEUE: Queue = Queue::Maintenance;
-
-    fn case(&self) -> Option<CaseId> {
-        None
-    }
-
-    fn unique_key(&self) -> Option<String> {
-        Some(Self::KIND.to_owned())
-    }
-}
-
 /// Every kind, for tests that enumerate them.
-pub const KINDS: [&str; 17] = [
+pub const KINDS: [&str; 19] = [
     IngestDocument::KIND,
     ExtractText::KIND,
     RecogniseText::KIND,
@@ -473,6 +424,8 @@ pub const KINDS: [&str; 17] = [
     CollectGarbage::KIND,
     SweepJobs::KIND,
     SealAudit::KIND,
+    RaiseAlerts::KIND,
+    SendAlert::KIND,
 ];
 
 #[cfg(test)]

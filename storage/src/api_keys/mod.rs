@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use domain::{
     access::{Action, SystemAction, may_system},
-    actor::Who,
+    actor::{Actor, Who},
     clock::Timestamp,
     events::{Event, Topic},
     ids::{ApiKeyId, CaseId, UserId},
@@ -272,6 +272,13 @@ pub async fn note_use(storage: &Storage, id: ApiKeyId) -> Result<()> {
     change!(tx, c => sqlx::query(
         "update api_keys set last_used_at = $2 where id = $1 and (last_used_at is null or last_used_at <= $3)")
         .bind(id.uuid()).bind(now.0).bind(now.minus(NOTED).0).execute(c).await.map(drop))?;
+    tx.commit().await
+}
+
+/// Leaves a trace that a key came from a network it is not for.
+pub async fn note_refusal(storage: &Storage, actor: &Actor, key: &ApiKey) -> Result<()> {
+    let mut tx = storage.begin(actor).await?;
+    tx.audit(Audit::ApiKeyRefused { key: key.id, user: key.user }).await?;
     tx.commit().await
 }
 

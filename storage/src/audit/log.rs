@@ -2,7 +2,7 @@
 //! so many processes never fork the log; and goes on only from the root that was signed last, so that rows somebody changed are
 //! not signed over.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use domain::{
     actor::Actor,
@@ -12,6 +12,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
+    Audit,
     leaf::{Event, event_columns},
     merkle::{self, Frontier, Hash, Subtree},
     note::{Checkpoint, Signer, Verifier},
@@ -87,9 +88,21 @@ pub async fn sequence(storage: &Storage) -> Result<Option<(Checkpoint, String)>>
 
 /// What stands in the rows is not what was signed.
 fn forged() -> Error {
-    Error::Invalid(
-        "the rows of the audit log are not those that were signed; run `dia audit check` and keep the published checkpoints",
-    )
+    Error::LogDamaged
+}
+
+/// Leaves a trace of it, at most once an hour: alerts look for that.
+pub async fn note_damage(storage: &Storage) -> Result<()> {
+    let mut tx = storage.begin(&Actor::system(Uuid::nil())).await?;
+    let since = tx.now().minus(Duration::from_hours(1));
+    let noted: bool = query!(tx, c => sqlx::query_scalar(
+        "select exists (select 1 from audit_events where action = 'audit.damaged' and at > $1)")
+        .bind(since.0).fetch_one(c).await)?;
+    if noted {
+        return Ok(());
+    }
+    tx.audit(Audit::LogDamaged {}).await?;
+    tx.commit().await
 }
 
 async fn write(tx: &mut Tx, leaves: &[(u64, Uuid, Hash)], nodes: &[(u32, u64, Hash)]) -> Result<()> {

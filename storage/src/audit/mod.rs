@@ -13,8 +13,8 @@ use domain::{
     actor::Who,
     clock::Timestamp,
     ids::{
-        ApiKeyId, AuditId, BatchId, BreakGlassId, CaseId, ConversationId, DatabaseId, DeliveryId, DocumentId, ItemId,
-        JobId, LoadFileId, MessageId, PasswordId, SessionId, UploadId, UserId, WebhookId,
+        AlertId, ApiKeyId, AuditId, BatchId, BreakGlassId, CaseId, ConversationId, DatabaseId, DeliveryId, DocumentId,
+        ItemId, JobId, LoadFileId, MessageId, PasswordId, SessionId, UploadId, UserId, WebhookId,
     },
     jobs::Queue,
     outcome::Category,
@@ -62,6 +62,9 @@ macro_rules! events {
         }
 
         impl Audit {
+            /// The name of every action.
+            pub const ACTIONS: &'static [&'static str] = &[$($action),+];
+
             /// The entry to store.
             pub fn record(self) -> Record {
                 match self {
@@ -129,6 +132,8 @@ events! {
     ApiKeyCreated { key: ApiKeyId, user: UserId, prefix: String, scopes: Vec<&'static str>, cases: Option<Vec<CaseId>>, networks: Vec<String> } = "api_key.created", "api_key", Some(key.uuid()), None;
     /// An API key was given a successor and ends.
     ApiKeyRotated { key: ApiKeyId, successor: ApiKeyId } = "api_key.rotated", "api_key", Some(key.uuid()), None;
+    /// An API key came from a network it is not for; noted at most once a minute.
+    ApiKeyRefused { key: ApiKeyId, user: UserId } = "api_key.refused", "api_key", Some(key.uuid()), None;
     /// An API key was revoked.
     ApiKeyRevoked { key: ApiKeyId, user: UserId } = "api_key.revoked", "api_key", Some(key.uuid()), None;
     /// A case was opened.
@@ -251,6 +256,8 @@ events! {
     DocumentsRelated { case: CaseId, changes: u64 } = "case.related", "case", Some(case.uuid()), Some(case);
     /// A document was deleted.
     DocumentDeleted { case: CaseId, document: DocumentId } = "document.deleted", "document", Some(document.uuid()), Some(case);
+    /// Stored bytes of a document are missing, or are not those that were written.
+    DocumentDamaged { case: CaseId, document: DocumentId } = "document.damaged", "document", Some(document.uuid()), Some(case);
     /// A document's text was read.
     DocumentViewed { case: CaseId, document: DocumentId } = "document.viewed", "document", Some(document.uuid()), Some(case);
     /// A document's original bytes were downloaded.
@@ -277,6 +284,12 @@ events! {
     JobBuried { job: JobId } = "job.buried", "job", Some(job.uuid()), None;
     /// Somebody took the trail of a case, or of all, away as a file.
     TrailExported { case: Option<CaseId> } = "audit.exported", "audit", case.map(CaseId::uuid), case;
+    /// The rows of the audit log are not those that were signed; noted at most once an hour.
+    LogDamaged {} = "audit.damaged", "audit", None, None;
+    /// The audit trail holds something that somebody should look at.
+    AlertRaised { alert: AlertId, rule: &'static str } = "alert.raised", "alert", Some(alert.uuid()), None;
+    /// Somebody looked at an alert.
+    AlertAcknowledged { alert: AlertId } = "alert.acknowledged", "alert", Some(alert.uuid()), None;
     /// A queue was paused or resumed.
     QueuePaused { queue: Queue, paused: bool } = "queue.paused", "queue", None, None;
     /// Housekeeping removed what nothing refers to.

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 const PRIVILEGES: [(&str, &[&str]); 5] = [
     ("select", &["_sqlx_migrations"]),
     ("select, insert", &["audit_checkpoints", "audit_events", "audit_leaves", "audit_nodes", "readers"]),
-    ("select, insert, update", &["cases", "queues", "schedules", "system", "users"]),
+    ("select, insert, update", &["alerts", "cases", "queues", "schedules", "system", "users"]),
     (
         "select, insert, delete",
         &["api_key_cases", "audit_pending", "blobs", "case_keys", "context_items", "readings", "versions"],

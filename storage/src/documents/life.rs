@@ -6,7 +6,7 @@ use domain::{
     events::{Event, Topic},
     ids::{CaseId, DocumentId},
     jobs::{ExtractText, IndexDatabase},
-    outcome::{DocumentState, Exception},
+    outcome::{Category, DocumentState, Exception},
     provenance::Provenance,
     text::{Metadata, Warning},
 };
@@ -126,7 +126,16 @@ impl Document {
             .bind(self.id.uuid()).bind(exception.category.name()).bind(sealed).bind(format.map(|f| f.0)).bind(format.map(|f| f.1))
             .bind(now.0).bind(self.original.uuid()).execute(c).await.map(|r| r.rows_affected()))?;
         self.moved(tx, moved)?;
+        self.note_damage(tx, exception.category).await?;
         tx.audit(Audit::DocumentException { case: self.case, document: self.id, category: exception.category }).await
+    }
+
+    /// That stored bytes are not what they were is an event of its own, which whoever watches over the whole system may see.
+    async fn note_damage(&self, tx: &mut Tx, category: Category) -> Result<()> {
+        if category != Category::Integrity {
+            return Ok(());
+        }
+        tx.audit(Audit::DocumentDamaged { case: self.case, document: self.id }).await
     }
 
     /// Ingested → indexed: the second reading failed and the first one stands.
@@ -144,6 +153,7 @@ impl Document {
             .bind(self.id.uuid()).bind(sealed).bind(now.0).bind(self.original.uuid()).execute(c).await
             .map(|r| r.rows_affected()))?;
         self.moved(tx, moved)?;
+        self.note_damage(tx, exception.category).await?;
         tx.audit(Audit::TextKept { case: self.case, document: self.id, category: exception.category }).await
     }
 

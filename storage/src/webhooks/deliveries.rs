@@ -250,10 +250,10 @@ impl Message {
 
     /// The `webhook-signature` of an attempt at this time: by the secret, and for a while after a rotation by the former one too.
     pub fn sign(&self, at: Timestamp) -> String {
-        let signature = self.secret.sign(self.id, at, &self.body);
+        let signature = self.secret.sign(&self.id.to_string(), at, &self.body);
         match &self.former {
             Some((former, until)) if at < *until => {
-                format!("{signature} {}", former.sign(self.id, at, &self.body))
+                format!("{signature} {}", former.sign(&self.id.to_string(), at, &self.body))
             }
             _ => signature,
         }

@@ -29,7 +29,7 @@ use crate::{
 pub(crate) use deliveries::announce;
 pub use deliveries::{Attempt, Delivery, Ending, Message, forget_old};
 
-use secret::Secret;
+pub use secret::Secret;
 
 /// Most webhooks of one case.
 const MOST: i64 = 20;

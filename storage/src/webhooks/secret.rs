@@ -3,7 +3,7 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use domain::{clock::Timestamp, ids::DeliveryId};
+use domain::clock::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -16,13 +16,19 @@ const MARK: &str = "whsec_";
 
 /// 32 random bytes; wiped when dropped, and not shown by `Debug`.
 #[derive(Clone)]
-pub(super) struct Secret(Zeroizing<[u8; 32]>);
+pub struct Secret(Zeroizing<[u8; 32]>);
 
 impl Secret {
     pub(super) fn fresh() -> Result<Self> {
         let mut bytes = Zeroizing::new([0; 32]);
         getrandom::fill(bytes.as_mut_slice()).map_err(|e| Error::Io(e.into()))?;
         Ok(Self(bytes))
+    }
+
+    /// Reads what [`Secret::text`] wrote; `None` when it is no secret of 32 bytes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = Zeroizing::new(STANDARD.decode(text.strip_prefix(MARK)?).ok()?);
+        Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
     }
 
     /// `whsec_` ‖ base64 of the bytes, as its receiver is told it.
@@ -41,7 +47,7 @@ impl Secret {
     }
 
     /// `v1,` ‖ base64 of `HMAC-SHA256(secret, id ‖ "." ‖ seconds ‖ "." ‖ body)`.
-    pub(super) fn sign(&self, id: DeliveryId, at: Timestamp, body: &str) -> String {
+    pub fn sign(&self, id: &str, at: Timestamp, body: &str) -> String {
         let head = format!("{id}.{}.", at.seconds());
         format!("v1,{}", STANDARD.encode(hmac(&self.0, &[head.as_bytes(), body.as_bytes()])))
     }

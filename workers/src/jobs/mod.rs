@@ -13,6 +13,7 @@ mod known_files;
 mod members;
 mod publish;
 mod purge_case;
+mod raise_alerts;
 mod read_load_file;
 mod recognise_text;
 mod reindex_database;
@@ -20,6 +21,7 @@ mod relate_documents;
 mod reprocess_batch;
 mod retry_protected;
 mod seal_audit;
+mod send_alert;
 mod sweep_jobs;
 
 use std::sync::{
@@ -31,8 +33,8 @@ use domain::{
     ids::{CaseId, DocumentId},
     jobs::{
         AnswerChat, AssembleUpload, CollectGarbage, DeliverWebhook, ExtractText, FetchItem, IndexDatabase,
-        IngestDocument, PurgeCase, ReadLoadFile, RecogniseText, ReindexDatabase, RelateDocuments, ReprocessBatch,
-        RetryProtected, SealAudit, SweepJobs,
+        IngestDocument, PurgeCase, RaiseAlerts, ReadLoadFile, RecogniseText, ReindexDatabase, RelateDocuments,
+        ReprocessBatch, RetryProtected, SealAudit, SendAlert, SweepJobs,
     },
     outcome::{Category, DocumentState, Exception},
 };
@@ -65,6 +67,8 @@ pub fn registry(context: Context) -> Registry {
         .on::<CollectGarbage>(&context)
         .on::<SweepJobs>(&context)
         .on::<SealAudit>(&context)
+        .on::<RaiseAlerts>(&context)
+        .on::<SendAlert>(&context)
         .on::<AnswerChat>(&answerer)
 }
 

@@ -1,7 +1,10 @@
 //! `seal_audit`: positions in the log for the events that have none, a signed checkpoint, and its publication.
 
 use domain::{actor::Actor, ids, jobs::SealAudit};
-use storage::audit::log;
+use storage::{
+    Storage,
+    audit::{Checkpoint, log},
+};
 
 use crate::{
     checkpoints,
@@ -11,7 +14,7 @@ use crate::{
 
 impl Handler<SealAudit> for Context {
     async fn run(&self, _: &SealAudit, run: &Run) -> Result<(), JobError> {
-        while let Some((checkpoint, note)) = log::sequence(&run.storage).await? {
+        while let Some((checkpoint, note)) = sequence(&run.storage).await? {
             // A checkpoint is public; whoever keeps the log keeps what it proves.
             tracing::info!(target: "dia::audit", size = checkpoint.size, note, "checkpoint");
             if run.cancel.is_cancelled() {
@@ -30,4 +33,13 @@ impl Handler<SealAudit> for Context {
             .await?
             .map_err(|error| JobError::retry(anyhow::Error::new(error).context("a checkpoint cannot be published")))
     }
+}
+
+/// The next checkpoint. That there can be none leaves a trace.
+async fn sequence(storage: &Storage) -> Result<Option<(Checkpoint, String)>, JobError> {
+    let sequenced = log::sequence(storage).await;
+    if matches!(sequenced, Err(storage::Error::LogDamaged)) {
+        log::note_damage(storage).await?;
+    }
+    Ok(sequenced?)
 }

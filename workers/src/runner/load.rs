@@ -56,6 +56,11 @@ impl Drop for Running {
     }
 }
 
+/// The name of this machine.
+pub(crate) fn host() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
 /// Keeps this process's row fresh until `end`, then removes it. From `shutdown` on it says that it is stopping.
 pub(super) async fn tell(
     storage: Storage,
@@ -66,7 +71,7 @@ pub(super) async fn tell(
 ) {
     let mut worker = Worker {
         name,
-        host: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
+        host: host(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         queues: Vec::new(),
         is_stopping: false,

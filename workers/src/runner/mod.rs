@@ -7,7 +7,7 @@ mod claims;
 mod error;
 mod handler;
 mod heart;
-mod load;
+pub(crate) mod load;
 pub(crate) mod measure;
 mod memory;
 mod settle;

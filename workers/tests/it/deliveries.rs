@@ -6,11 +6,11 @@ use std::{collections::BTreeSet, time::Duration};
 use domain::{
     access::Action,
     clock::Timestamp,
-    ids::{BlobId, CaseId, DeliveryId, DocumentId, ItemId, LoadFileId, MessageId, UploadId},
+    ids::{AlertId, BlobId, CaseId, DeliveryId, DocumentId, ItemId, LoadFileId, MessageId, UploadId},
     jobs::{
-        AnswerChat, AssembleUpload, CollectGarbage, DeliverWebhook, ExtractText, FetchItem, IndexDatabase,
-        IngestDocument, Job, KINDS, Policy, PurgeCase, Queue, ReadLoadFile, RecogniseText, ReindexDatabase,
-        RelateDocuments, ReprocessBatch, RetryProtected, SealAudit, SweepJobs,
+        AlertRoute, AnswerChat, AssembleUpload, CollectGarbage, DeliverWebhook, ExtractText, FetchItem, IndexDatabase,
+        IngestDocument, Job, KINDS, Policy, PurgeCase, Queue, RaiseAlerts, ReadLoadFile, RecogniseText,
+        ReindexDatabase, RelateDocuments, ReprocessBatch, RetryProtected, SealAudit, SendAlert, SweepJobs,
     },
 };
 use futures::TryStreamExt as _;
@@ -187,6 +187,13 @@ async fn two_deliveries_at_once_have_one_effect(test: TestStorage) {
             }
             // It leaves no event, for each would be one more to seal.
             SealAudit::KIND => (Queue::Maintenance, "case.key_destroyed", 1),
+            RaiseAlerts::KIND => {
+                let raised = audited("alert.raised").await;
+                subjects.message = tell(&matter).await;
+                (Queue::Maintenance, "alert.raised", raised + 1)
+            }
+            // Told twice; rows do not say so.
+            SendAlert::KIND => (Queue::Network, "case.key_destroyed", 1),
             other => panic!("no case for {other}"),
         };
         deliver_again(&matter, kind, &subjects).await;
@@ -258,6 +265,11 @@ async fn deliver_again(matter: &Matter, kind: &str, subjects: &Subjects) {
         CollectGarbage::KIND => enqueue(storage, &[Again(CollectGarbage {})]).await,
         SweepJobs::KIND => enqueue(storage, &[Again(SweepJobs {})]).await,
         SealAudit::KIND => enqueue(storage, &[Again(SealAudit {})]).await,
+        RaiseAlerts::KIND => enqueue(storage, &[Again(RaiseAlerts {})]).await,
+        SendAlert::KIND => {
+            let alert = AlertId::new();
+            enqueue(storage, &[Again(SendAlert { alert, route: AlertRoute::Syslog })]).await;
+        }
         other => panic!("no case for {other}"),
     }
 }
@@ -302,7 +314,7 @@ impl Picture {
             "select coalesce(cast(sum(updated_at) as bigint), 0) from cases",
             "select count(*) from case_keys",
             "select count(*) from databases",
-            "select count(*) from audit_events where action not like 'system.%' and action <> 'database.generation_published'",
+            "select count(*) from audit_events where action not like 'system.%' and action not like 'alert.%' and action <> 'database.generation_published'",
         ]);
         let index = numbers(&[
             "select cast(sum(generation) as bigint) from databases",

@@ -28,7 +28,7 @@ use storage::{
 use testkit::TestStorage;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use workers::{Context, Workers, WorkersConfig};
+use workers::{AlertsConfig, Context, Workers, WorkersConfig};
 
 use crate::until;
 
@@ -169,7 +169,17 @@ pub(crate) fn context_with(settings: Settings) -> Context {
     let (llm, references) = (workers::LlmConfig::default(), workers::References::default());
     let audit = workers::checkpoints::AuditConfig::default();
     let webhooks = workers::Webhooks::new(&workers::WebhooksConfig::default()).unwrap();
-    Context { reader, config, known_files: None, llm, audit, references, webhooks, cache: BlockCache::new(8 << 20) }
+    Context {
+        reader,
+        config,
+        known_files: None,
+        llm,
+        audit,
+        alerts: AlertsConfig::default(),
+        references,
+        webhooks,
+        cache: BlockCache::new(8 << 20),
+    }
 }
 
 /// A file of the pipeline's tests.

@@ -102,7 +102,7 @@ fn fresh() -> String {
 
 /// Ids of nothing.
 fn missing() -> Matter {
-    const NAMES: [&str; 17] = [
+    const NAMES: [&str; 18] = [
         "document",
         "batch",
         "load_file",
@@ -119,6 +119,7 @@ fn missing() -> Matter {
         "session",
         "key",
         "job",
+        "alert",
         "break_glass",
     ];
     let ids = NAMES.into_iter().map(|name| (name, fresh())).collect();

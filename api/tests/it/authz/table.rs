@@ -90,6 +90,8 @@ const NEEDS: &[(&str, Needs)] = &[
     ("create_case", System(CreateCase)),
     ("read_system_audit", System(SystemAction::ReadAudit)),
     ("read_log_bundle", System(SystemAction::ReadAudit)),
+    ("list_alerts", System(SystemAction::ReadAudit)),
+    ("acknowledge_alert", System(SystemAction::ReadAudit)),
     ("list_jobs", System(ManageJobs)),
     ("read_job", System(ManageJobs)),
     ("cancel_job", System(ManageJobs)),

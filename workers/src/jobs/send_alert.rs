@@ -1,0 +1,39 @@
+//! `send_alert`: tells of one alert over one route. A route that is no longer configured is told nothing.
+
+use domain::{
+    actor::Actor,
+    alerts::{Severity, rule},
+    ids,
+    jobs::{AlertRoute, SendAlert},
+};
+use storage::alerts::Alert;
+
+use crate::{
+    alerts::{data, line},
+    context::Context,
+    runner::{Handler, JobError, Run, load::host},
+};
+
+impl Handler<SendAlert> for Context {
+    async fn run(&self, job: &SendAlert, run: &Run) -> Result<(), JobError> {
+        let mut tx = run.storage.read(&Actor::system(ids::fresh())).await?;
+        let alert = Alert::find(&mut tx, job.alert).await?;
+        drop(tx);
+        if !self.alerts.routes().contains(&job.route) {
+            return Ok(());
+        }
+        match job.route {
+            AlertRoute::Webhook => Ok(self.alerts.post(&alert, run.storage.clock.now()).await?),
+            AlertRoute::Syslog => {
+                let collector = self.alerts.collector().map_err(|error| JobError::fail(anyhow::anyhow!(error)))?;
+                let Some(collector) = collector else { return Ok(()) };
+                let severity = rule(&alert.rule).map_or(Severity::Warning, |rule| rule.severity);
+                let said = line(severity, alert.raised_at, &host(), &alert.rule, &data(&alert).to_string());
+                let sent = collector.send(&said).await;
+                sent.map_err(|error| {
+                    JobError::retry(anyhow::Error::new(error).context("the syslog collector cannot be told"))
+                })
+            }
+        }
+    }
+}
