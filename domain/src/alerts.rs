@@ -24,15 +24,6 @@ impl Severity {
             Self::Critical => "critical",
         }
     }
-
-    /// The severity in syslog (RFC 5424 §6.2.1).
-    pub fn syslog(self) -> u8 {
-        match self {
-            Self::Notice => 5,
-            Self::Warning => 4,
-            Self::Critical => 2,
-        }
-    }
 }
 
 /// Whom or what a rule counts events of.

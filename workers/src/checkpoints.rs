@@ -1,5 +1,5 @@
-//! Where signed checkpoints of the audit log go, outside the database: a directory, and the process's log. Whoever collects either has
-//! what a changed database cannot take back.
+//! Where signed checkpoints of the audit log go, outside the database: a directory, a syslog collector, and the process's log. Whoever
+//! collects any of them has what a changed database cannot take back.
 
 use std::{
     fs, io,
@@ -10,6 +10,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use storage::audit::Checkpoint;
 
+use crate::syslog::Collector;
+
 /// `[audit]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -18,21 +20,27 @@ pub struct AuditConfig {
     pub checkpoint_seconds: u64,
     /// Directory of the published checkpoints; empty for `checkpoints` in the data directory.
     pub checkpoint_directory: PathBuf,
+    /// A syslog collector that is sent every checkpoint, as `udp://host:port` or `tcp://host:port`; empty for none.
+    pub checkpoint_syslog: String,
 }
 
 impl Default for AuditConfig {
     fn default() -> Self {
-        Self { checkpoint_seconds: 60, checkpoint_directory: PathBuf::new() }
+        Self { checkpoint_seconds: 60, checkpoint_directory: PathBuf::new(), checkpoint_syslog: String::new() }
     }
 }
 
 impl AuditConfig {
     /// What is wrong with the values, if anything.
-    pub fn check(&self) -> Result<(), &'static str> {
+    pub fn check(&self) -> Result<(), String> {
         if !(1..=3600).contains(&self.checkpoint_seconds) {
-            return Err("checkpoint_seconds must be from 1 to 3600");
+            return Err("checkpoint_seconds must be from 1 to 3600".to_owned());
         }
-        Ok(())
+        self.collector().map(drop).map_err(|error| format!("checkpoint_syslog: {error}"))
+    }
+
+    pub(crate) fn collector(&self) -> Result<Option<Collector>, String> {
+        if self.checkpoint_syslog.is_empty() { Ok(None) } else { Collector::parse(&self.checkpoint_syslog).map(Some) }
     }
 
     /// The same with its directory named, for an installation with this data directory.

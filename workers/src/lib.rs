@@ -14,6 +14,7 @@ mod readers;
 mod references;
 pub mod runner;
 mod schedule;
+mod syslog;
 mod webhooks;
 
 use storage::Storage;

@@ -99,6 +99,7 @@ mod tests {
         let mut four = places.take().unwrap();
         assert!(four.hold(ann));
         drop((two, three, four));
-        assert_eq!((places.taken().all, places.taken().of.len()), (0, 0));
+        let taken = places.taken();
+        assert_eq!((taken.all, taken.of.len()), (0, 0));
     }
 }

@@ -79,6 +79,7 @@ async fn attacks_have_names_within_a_minute() {
         ("DIA_AUDIT__CHECKPOINT_SECONDS", "1"),
         ("DIA_ALERTS__EVERY_SECONDS", "1"),
         ("DIA_ALERTS__SYSLOG", syslog.as_str()),
+        ("DIA_AUDIT__CHECKPOINT_SYSLOG", syslog.as_str()),
         ("DIA_ALERTS__WEBHOOK_URL", receiver.as_str()),
         ("DIA_ALERTS__WEBHOOK_SECRET", SECRET),
         ("DIA_ALERTS__THRESHOLDS__BRUTE_FORCE", "5"),
@@ -315,12 +316,19 @@ fn told(alerts: &[Value], collector: &UdpSocket, messages: &mpsc::Receiver<Strin
     let ids: BTreeSet<&str> = alerts.iter().map(|alert| alert["id"].as_str().unwrap()).collect();
     let mut by_syslog = BTreeSet::new();
     let mut line = [0; 4096];
-    while by_syslog.len() < ids.len() {
+    let mut signed = 0;
+    while by_syslog.len() < ids.len() || signed == 0 {
         let length = collector.recv(&mut line).unwrap();
         let line = String::from_utf8(line[..length].to_vec()).unwrap();
         let said: Value = serde_json::from_str(line.split_once('\u{feff}').unwrap().1).unwrap();
-        assert!(line.contains(" dia ") && line.contains(said["rule"].as_str().unwrap()), "{line}");
-        by_syslog.insert(said["id"].as_str().unwrap().to_owned());
+        assert!(line.contains(" dia "), "{line}");
+        if line.contains(" checkpoint ") {
+            assert!(line.starts_with("<38>1 ") && said["note"].as_str().unwrap().contains("\n\n\u{2014} "), "{line}");
+            signed += 1;
+        } else {
+            assert!(line.contains(said["rule"].as_str().unwrap()), "{line}");
+            by_syslog.insert(said["id"].as_str().unwrap().to_owned());
+        }
     }
     let mut by_message = BTreeSet::new();
     while by_message.len() < ids.len() {

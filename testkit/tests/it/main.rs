@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod crates;
+mod licences;
 mod migrations;
 mod sources;
 mod tree;

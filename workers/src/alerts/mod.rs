@@ -1,8 +1,6 @@
 //! How alerts are told of beyond the process's log and the API: a message to a URL, signed as Standard Webhooks 1.0 says, and a line to
 //! a syslog collector. Both are the operator's word, so they may lie on this machine.
 
-mod syslog;
-
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context as _;
@@ -15,9 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use storage::{alerts::Alert, webhooks::Secret};
 
-use crate::outbound;
-
-pub(crate) use syslog::{Collector, line};
+use crate::{outbound, syslog::Collector};
 
 /// How long a receiver is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,6 +1,7 @@
 //! `seal_audit`: positions in the log for the events that have none, a signed checkpoint, and its publication.
 
 use domain::{actor::Actor, ids, jobs::SealAudit};
+use serde_json::json;
 use storage::{
     Storage,
     audit::{Checkpoint, log},
@@ -10,6 +11,7 @@ use crate::{
     checkpoints,
     context::Context,
     runner::{Handler, JobError, Run},
+    syslog::{Level, line},
 };
 
 impl Handler<SealAudit> for Context {
@@ -25,6 +27,14 @@ impl Handler<SealAudit> for Context {
         let mut tx = run.storage.read(&Actor::system(ids::fresh())).await?;
         let Some((checkpoint, note)) = log::checkpoint(&mut tx).await? else { return Ok(()) };
         drop(tx);
+        // The collector hears of it though the directory fails, and the other way round.
+        let (kept, sent) = tokio::join!(self.keep(checkpoint.clone(), note.clone()), self.send(&checkpoint, &note));
+        kept.and(sent)
+    }
+}
+
+impl Context {
+    async fn keep(&self, checkpoint: Checkpoint, note: String) -> Result<(), JobError> {
         let directory = self.audit.checkpoint_directory.clone();
         if directory.as_os_str().is_empty() {
             return Ok(());
@@ -32,6 +42,15 @@ impl Handler<SealAudit> for Context {
         tokio::task::spawn_blocking(move || checkpoints::publish(&directory, &checkpoint, &note))
             .await?
             .map_err(|error| JobError::retry(anyhow::Error::new(error).context("a checkpoint cannot be published")))
+    }
+
+    /// The latest checkpoint again each time: that none comes any more is seen by whoever collects them.
+    async fn send(&self, checkpoint: &Checkpoint, note: &str) -> Result<(), JobError> {
+        let collector = self.audit.collector().map_err(|error| JobError::fail(anyhow::anyhow!(error)))?;
+        let Some(collector) = collector else { return Ok(()) };
+        let text = json!({ "size": checkpoint.size, "note": note }).to_string();
+        let sent = collector.send(&line(Level::INFORMATIONAL, checkpoint.at, "checkpoint", &text)).await;
+        sent.map_err(|error| JobError::retry(anyhow::Error::new(error).context("the syslog collector cannot be told")))
     }
 }
 

@@ -9,9 +9,10 @@ use domain::{
 use storage::alerts::Alert;
 
 use crate::{
-    alerts::{data, line},
+    alerts::data,
     context::Context,
-    runner::{Handler, JobError, Run, load::host},
+    runner::{Handler, JobError, Run},
+    syslog::line,
 };
 
 impl Handler<SendAlert> for Context {
@@ -28,7 +29,7 @@ impl Handler<SendAlert> for Context {
                 let collector = self.alerts.collector().map_err(|error| JobError::fail(anyhow::anyhow!(error)))?;
                 let Some(collector) = collector else { return Ok(()) };
                 let severity = rule(&alert.rule).map_or(Severity::Warning, |rule| rule.severity);
-                let said = line(severity, alert.raised_at, &host(), &alert.rule, &data(&alert).to_string());
+                let said = line(severity.into(), alert.raised_at, &alert.rule, &data(&alert).to_string());
                 let sent = collector.send(&said).await;
                 sent.map_err(|error| {
                     JobError::retry(anyhow::Error::new(error).context("the syslog collector cannot be told"))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::runner::load::host;
 use domain::{alerts::Severity, clock::Timestamp};
 use tokio::{
     io::AsyncWriteExt as _,
@@ -13,6 +14,25 @@ use tokio::{
 const FACILITY: u8 = 4;
 /// How long a collector is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much a line matters (RFC 5424 §6.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Level(u8);
+
+impl Level {
+    /// What happens all day.
+    pub(crate) const INFORMATIONAL: Self = Self(6);
+}
+
+impl From<Severity> for Level {
+    fn from(severity: Severity) -> Self {
+        Self(match severity {
+            Severity::Notice => 5,
+            Severity::Warning => 4,
+            Severity::Critical => 2,
+        })
+    }
+}
 
 /// Where lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +74,12 @@ impl Collector {
 }
 
 /// `<PRI>1 TIME HOST dia PROCID ID - BOM TEXT`. Fields lose what the grammar does not allow in them.
-pub(crate) fn line(severity: Severity, at: Timestamp, host: &str, id: &str, text: &str) -> String {
-    let priority = FACILITY * 8 + severity.syslog();
+pub(crate) fn line(level: Level, at: Timestamp, id: &str, text: &str) -> String {
+    written(level, at, &host(), id, text)
+}
+
+fn written(level: Level, at: Timestamp, host: &str, id: &str, text: &str) -> String {
+    let priority = FACILITY * 8 + level.0;
     let field = |text: &str, most: usize| {
         let kept: String = text.chars().filter(char::is_ascii_graphic).take(most).collect();
         if kept.is_empty() { "-".to_owned() } else { kept }
@@ -70,12 +94,13 @@ mod tests {
 
     #[test]
     fn lines_follow_the_grammar() {
-        let said = line(Severity::Critical, Timestamp(1_700_000_000_000_000), "a host\n", "token_replay", "{}");
+        let said =
+            written(Severity::Critical.into(), Timestamp(1_700_000_000_000_000), "a host\n", "token_replay", "{}");
         let fields: Vec<&str> = said.splitn(8, ' ').collect();
         assert_eq!((fields[0], fields[2], fields[3]), ("<34>1", "ahost", "dia"));
         assert!(fields[1].ends_with('Z') && fields[1].contains('T'), "{}", fields[1]);
         assert_eq!((fields[5], fields[6], fields[7]), ("token_replay", "-", "\u{feff}{}"));
-        assert!(line(Severity::Notice, Timestamp(0), "", "", "").starts_with("<37>1 1970"));
+        assert!(written(Severity::Notice.into(), Timestamp(0), "", "", "").starts_with("<37>1 1970"));
     }
 
     #[test]
