@@ -25,7 +25,7 @@ impl Secret {
         Ok(Self(bytes))
     }
 
-    /// Reads what [`Secret::text`] wrote; `None` when it is no secret of 32 bytes.
+    /// Reads `whsec_` ‖ base64; `None` when it is no secret of 32 bytes.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(STANDARD.decode(text.strip_prefix(MARK)?).ok()?);
         Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
