@@ -19,8 +19,6 @@ use crate::{
     db::{change, query},
 };
 
-/// Most subjects of one rule that one look raises; the next look finds the others.
-const MOST: i64 = 100;
 /// How far back a look reaches when none has been for long, in microseconds: a day.
 const FARTHEST: i64 = 86_400_000_000;
 /// Where the time of the last look is kept.
@@ -175,7 +173,7 @@ async fn looked(tx: &mut Tx) -> Result<i64> {
     Ok(before.clamp(now.saturating_sub(FARTHEST), now))
 }
 
-/// What one rule finds.
+/// What one rule finds, of every subject: an attacker who made the most of them would hide behind a limit.
 async fn look(tx: &mut Tx, rule: &Rule, threshold: u64, since: i64) -> Result<Vec<Found>> {
     let subject = match rule.subject {
         Subject::Actor => "actor_id",
@@ -207,7 +205,6 @@ async fn look(tx: &mut Tx, rule: &Rule, threshold: u64, since: i64) -> Result<Ve
                 }
                 sql.push(" and ").push(subject).push(" is not null group by ").push(subject);
                 sql.push(" having ").push(counted).push(" >= ").push_bind(threshold);
-                sql.push(" order by max(at) desc limit ").push_bind(MOST);
                 sql.build_query_as().fetch_all(c).await.map_err(Error::from)
             })?;
             rows.into_iter().map(|(subject, events, first, last)| (subject.to_string(), events, first, last)).collect::<Vec<_>>()

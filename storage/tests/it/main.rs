@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_wrap, reason = "tests")]
 
+mod alerts;
 mod audit;
 mod auth;
 mod bell;
