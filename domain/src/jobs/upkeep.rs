@@ -5,72 +5,37 @@ use serde::{Deserialize, Serialize};
 use super::{Job, Policy, Queue};
 use crate::ids::{AlertId, CaseId};
 
-/// Remove blobs nothing refers to, expired sessions and idempotency records, and old finished jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CollectGarbage {}
+/// Jobs without a payload: of each kind at most one waits, for everybody.
+macro_rules! upkeep {
+    ($($(#[$doc:meta])* $name:ident = $kind:literal;)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        pub struct $name {}
 
-impl Job for CollectGarbage {
-    const KIND: &'static str = "collect_garbage";
-    const QUEUE: Queue = Queue::Maintenance;
+        impl Job for $name {
+            const KIND: &'static str = $kind;
+            const QUEUE: Queue = Queue::Maintenance;
 
-    fn case(&self) -> Option<CaseId> {
-        None
-    }
+            fn case(&self) -> Option<CaseId> {
+                None
+            }
 
-    fn unique_key(&self) -> Option<String> {
-        Some(Self::KIND.to_owned())
-    }
+            fn unique_key(&self) -> Option<String> {
+                Some(Self::KIND.to_owned())
+            }
+        }
+    )+};
 }
 
-/// Enqueue work that should exist and does not: an indexing job for every database with documents that wait for one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SweepJobs {}
-
-impl Job for SweepJobs {
-    const KIND: &'static str = "sweep_jobs";
-    const QUEUE: Queue = Queue::Maintenance;
-
-    fn case(&self) -> Option<CaseId> {
-        None
-    }
-
-    fn unique_key(&self) -> Option<String> {
-        Some(Self::KIND.to_owned())
-    }
-}
-
-/// Give audit events their positions in the log, sign it and publish what was signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SealAudit {}
-
-impl Job for SealAudit {
-    const KIND: &'static str = "seal_audit";
-    const QUEUE: Queue = Queue::Maintenance;
-
-    fn case(&self) -> Option<CaseId> {
-        None
-    }
-
-    fn unique_key(&self) -> Option<String> {
-        Some(Self::KIND.to_owned())
-    }
-}
-
-/// Look through the audit trail for what somebody should know, and raise alerts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RaiseAlerts {}
-
-impl Job for RaiseAlerts {
-    const KIND: &'static str = "raise_alerts";
-    const QUEUE: Queue = Queue::Maintenance;
-
-    fn case(&self) -> Option<CaseId> {
-        None
-    }
-
-    fn unique_key(&self) -> Option<String> {
-        Some(Self::KIND.to_owned())
-    }
+upkeep! {
+    /// Remove blobs nothing refers to, expired sessions and idempotency records, and old finished jobs.
+    CollectGarbage = "collect_garbage";
+    /// Enqueue work that should exist and does not: an indexing job for every database with documents that wait for one.
+    SweepJobs = "sweep_jobs";
+    /// Give audit events their positions in the log, sign it and publish what was signed.
+    SealAudit = "seal_audit";
+    /// Look through the audit trail for what somebody should know, and raise alerts.
+    RaiseAlerts = "raise_alerts";
 }
 
 /// Tell of an alert, over one of the routes the operator configured.
