@@ -95,9 +95,9 @@ impl Watched {
         Self { shared, said: counted.status, next_at, moved: None }
     }
 
-    fn note(&mut self) {
-        let now = Instant::now();
-        self.moved = Some((self.moved.map_or(now, |(first, _)| first), now));
+    /// Something moved at `at`, or may have.
+    fn note(&mut self, at: Instant) {
+        self.moved = Some(self.moved.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
     }
 }
 
@@ -143,7 +143,7 @@ impl Watcher {
                     Signal::Access => self.check().await?,
                     Signal::Moved(database) => {
                         if let Some(watched) = self.watched.get_mut(&database) {
-                            watched.note();
+                            watched.note(Instant::now());
                         }
                     }
                 },
@@ -180,10 +180,12 @@ impl Watcher {
     async fn check(&mut self) -> Result<(), Closed> {
         self.socket.check().await?;
         let mut tx = self.socket.state().storage.read(self.socket.actor()).await?;
+        // What another socket read a moment ago will do; a thousand that each wanted their own would count all the time.
+        let lately = Instant::now().checked_sub(PACE).unwrap_or_else(Instant::now);
         for (id, watched) in &mut self.watched {
             Database::find(&mut tx, *id, Action::SeeCase).await?;
             if watched.said.counts.in_flight > 0 {
-                watched.note();
+                watched.note(lately);
             }
         }
         Ok(())
