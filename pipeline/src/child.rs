@@ -91,7 +91,8 @@ fn perform(
         .map(Frame::Unpacked),
         Task::Extract { format, name } => {
             let mut send = |image: PageImage| {
-                let head = ImageHead { page: image.page, width: image.width, height: image.height, dpi: image.dpi };
+                let PageImage { page, width, height, dpi, is_beside, .. } = image;
+                let head = ImageHead { page, width, height, dpi, is_beside };
                 wire::write_frame(output, &Frame::Image(head))?;
                 wire::write_data(output, &image.grey)
             };

@@ -44,8 +44,8 @@ formats! {
     Xlsx = "xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", ["xlsx", "xlsm", "xltx", "xltm"];
     /// Excel, binary parts in an Office package.
     Xlsb = "xlsb", "application/vnd.ms-excel.sheet.binary.macroenabled.12", ["xlsb"];
-    /// Word 97 to 2003.
-    Doc = "doc", "application/msword", ["doc", "dot"];
+    /// Word up to 2003, and Write.
+    Doc = "doc", "application/msword", ["doc", "dot", "wri"];
     /// PowerPoint 97 to 2003.
     Ppt = "ppt", "application/vnd.ms-powerpoint", ["ppt", "pps", "pot"];
     /// Excel 5 to 2003.
@@ -53,11 +53,13 @@ formats! {
     /// An Office file inside an encryption wrapper (MS-OFFCRYPTO).
     EncryptedOffice = "encrypted_office", "application/x-ole-storage", ["docx", "xlsx", "pptx", "xlsb", "docm", "xlsm", "pptm"];
     /// OpenDocument spreadsheet.
-    Ods = "ods", "application/vnd.oasis.opendocument.spreadsheet", ["ods", "ots", "fods"];
+    Ods = "ods", "application/vnd.oasis.opendocument.spreadsheet", ["ods", "ots", "fods", "sxc", "stc"];
     /// OpenDocument text.
-    Odt = "odt", "application/vnd.oasis.opendocument.text", ["odt", "ott", "fodt"];
+    Odt = "odt", "application/vnd.oasis.opendocument.text", ["odt", "ott", "fodt", "sxw", "stw"];
     /// OpenDocument presentation.
-    Odp = "odp", "application/vnd.oasis.opendocument.presentation", ["odp", "otp", "fodp"];
+    Odp = "odp", "application/vnd.oasis.opendocument.presentation", ["odp", "otp", "fodp", "sxi", "sti"];
+    /// `OpenDocument` drawing.
+    Odg = "odg", "application/vnd.oasis.opendocument.graphics", ["odg", "otg", "fodg", "sxd", "std"];
     /// Rich Text Format.
     Rtf = "rtf", "application/rtf", ["rtf", "doc"];
     /// Web page.

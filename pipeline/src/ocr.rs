@@ -33,6 +33,14 @@ pub(crate) struct Recognised {
     words: Vec<Word>,
     confidence: f32,
     failure: Option<(Category, String)>,
+    is_beside: bool,
+}
+
+impl Recognised {
+    /// True for a picture beside the text that holds none worth having: words read out of a photograph are noise.
+    fn is_nothing(&self) -> bool {
+        self.is_beside && self.failure.is_none() && (self.words.is_empty() || self.confidence < DOUBTFUL)
+    }
 }
 
 impl<'a> Recogniser<'a> {
@@ -47,13 +55,14 @@ impl<'a> Recogniser<'a> {
         if self.pages.get() > limits.max_ocr_pages {
             return Ok(failed(Category::TooLarge, "more pages to recognise than allowed"));
         }
-        match self.upright_or_turned(head, grey, cancel) {
+        let found = match self.upright_or_turned(head, grey, cancel) {
             Err(ReadError::Exception(exception)) if exception.category == Category::TimedOut => {
-                Ok(failed(Category::TimedOut, "recognising the page took longer than allowed"))
+                failed(Category::TimedOut, "recognising the page took longer than allowed")
             }
-            Err(ReadError::Exception(_)) => Ok(failed(Category::Crashed, "tesseract failed on the page")),
-            other => other,
-        }
+            Err(ReadError::Exception(_)) => failed(Category::Crashed, "tesseract failed on the page"),
+            other => other?,
+        };
+        Ok(Recognised { is_beside: head.is_beside, ..found })
     }
 
     fn upright_or_turned(&self, head: &ImageHead, grey: &[u8], cancel: &AtomicBool) -> Result<Recognised, ReadError> {
@@ -248,6 +257,9 @@ fn rebuild(text: &Text, mut recognised: BTreeMap<u32, Recognised>, settings: &Se
         composer.warn(warning.category, warning.page, warning.detail.clone());
     }
     for page in &text.pages {
+        if recognised.get(&page.number).is_some_and(Recognised::is_nothing) {
+            continue;
+        }
         if !composer.begin_page(page.size, page.label.clone()) {
             break;
         }
@@ -292,7 +304,7 @@ mod tests {
 
     #[test]
     fn rows_become_lines_and_boxes_in_points() {
-        let head = ImageHead { page: 1, width: 200, height: 100, dpi: 144 };
+        let head = ImageHead { page: 1, width: 200, height: 100, dpi: 144, is_beside: false };
         let found = parse(TSV, &head, Turn::None);
         assert_eq!(found.text, "This grün\nline\n\nblock");
         let second = Word { start: 5, end: 9, bbox: [35.0, 5.0, 55.0, 15.0], confidence: Some(70) };
@@ -302,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_turned_box_finds_its_way_back() {
-        let head = ImageHead { page: 1, width: 3, height: 2, dpi: 72 };
+        let head = ImageHead { page: 1, width: 3, height: 2, dpi: 72, is_beside: false };
         let grey = [0, 0, 9, 0, 0, 0];
         for turn in [Turn::Right, Turn::Half, Turn::Left] {
             let turned = turn.apply(&head, &grey);

@@ -64,6 +64,8 @@ pub(crate) struct ImageHead {
     pub(crate) height: u32,
     /// Dots per inch; boxes come out in points by it.
     pub(crate) dpi: u32,
+    /// A picture beside the text: without words on it there is no page.
+    pub(crate) is_beside: bool,
 }
 
 /// What the child says.

@@ -46,6 +46,8 @@ pub(super) struct Workbook {
 #[derive(Default)]
 pub(super) struct SheetStyles {
     pub(super) cells: HashMap<(u32, u32), u16>,
+    /// Where the sheet begins in the stream.
+    pub(super) start: usize,
     pub(super) beside: Beside,
 }
 
@@ -62,6 +64,11 @@ impl Workbook {
         let style = *self.sheets.get(sheet)?.cells.get(&(row, column))?;
         let number = *self.styles.get(usize::from(style))?;
         Some((number.into(), self.codes.get(&number).map_or("", String::as_str)))
+    }
+
+    /// Where a sheet begins in the stream.
+    pub(super) fn start(&self, sheet: &str) -> Option<usize> {
+        Some(self.sheets.get(sheet)?.start)
     }
 
     pub(super) fn take_beside(&mut self, sheet: &str) -> Beside {
@@ -98,7 +105,7 @@ impl Workbook {
             }
         }
         for (start, name) in sheets {
-            let mut sheet = SheetStyles::default();
+            let mut sheet = SheetStyles { start, ..SheetStyles::default() };
             sheet.read(stream.get(start..).unwrap_or_default(), self.encoding);
             self.sheets.insert(name, sheet);
         }

@@ -3,9 +3,11 @@
 mod asides;
 mod biff;
 mod biff12;
+mod biff_rows;
 mod content_lines;
 mod docx;
 mod early;
+pub(crate) mod early_word;
 pub(crate) mod eml;
 mod epub;
 pub(crate) mod html;
@@ -22,6 +24,7 @@ mod ods;
 mod office;
 pub(crate) mod package;
 mod pdf;
+mod pictures;
 pub(crate) mod pkcs7;
 mod plain;
 mod pptx;
@@ -55,6 +58,8 @@ pub(crate) struct PageImage {
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) dpi: u32,
+    /// A picture beside the text: without words on it there is no page.
+    pub(crate) is_beside: bool,
     pub(crate) grey: Vec<u8>,
 }
 
@@ -79,15 +84,17 @@ pub(crate) fn document(
     protection::unlock(format, &mut bytes, &settings.limits, keys)?;
     let mut composer = Composer::new(&settings.limits);
     let mut scans = Scans { settings, sent: 0, send };
+    let package = pictures::beside(format, &bytes, &scans);
     match format {
         Format::Pdf => pdf::read(bytes, engines, keys, &mut composer, &mut scans)?,
         Format::Docx => office::read(bytes, DocumentFormat::Docx, &mut composer)?,
+        Format::Doc if early_word::begins(&bytes) => early_word::read(&bytes, &mut composer)?,
         Format::Doc => office::read(bytes, DocumentFormat::Doc, &mut composer)?,
         Format::Pptx => office::read(bytes, DocumentFormat::Pptx, &mut composer)?,
         Format::Ppt => office::read(bytes, DocumentFormat::Ppt, &mut composer)?,
         Format::Xlsx | Format::Xlsb | Format::Xls => sheet::read(bytes, format, &mut composer)?,
         Format::Ods => ods::read(bytes, &mut composer)?,
-        Format::Odt | Format::Odp => odf::read(bytes, &mut composer)?,
+        Format::Odt | Format::Odp | Format::Odg => odf::read(bytes, &mut composer)?,
         Format::Iwork => iwork::read(bytes, engines, keys, &mut composer, &mut scans)?,
         Format::Rtf => rtf::read(&bytes, &mut composer)?,
         Format::Epub => epub::read(bytes, &mut composer)?,
@@ -115,6 +122,9 @@ pub(crate) fn document(
             image::read(bytes, format, &mut composer, &mut scans)?;
         }
         _ => return Err(Exception::new(Category::Unsupported, format!("no reader for {}", format.media_type()))),
+    }
+    if let Some(package) = package {
+        pictures::read(package, &mut composer, &mut scans)?;
     }
     Ok(composer.finish())
 }
@@ -169,7 +179,6 @@ impl Scans<'_> {
         grey: ::image::GrayImage,
         dpi: u32,
     ) -> Result<(), Exception> {
-        let page = composer.page_number();
         if is_blank(&grey) {
             return Ok(());
         }
@@ -178,11 +187,25 @@ impl Scans<'_> {
             Self::unavailable(composer);
             return Ok(());
         }
+        self.send(composer.page_number(), grey, dpi, false)
+    }
+
+    /// Sends a picture that stands beside the text; the caller has begun its page.
+    pub(crate) fn recognise_beside(
+        &mut self,
+        composer: &Composer,
+        grey: ::image::GrayImage,
+        dpi: u32,
+    ) -> Result<(), Exception> {
+        self.send(composer.page_number(), grey, dpi, true)
+    }
+
+    fn send(&mut self, page: u32, grey: ::image::GrayImage, dpi: u32, is_beside: bool) -> Result<(), Exception> {
         let (width, height) = grey.dimensions();
         let mut grey = grey.into_raw();
         // A picture may bring more pixels than it is large.
         grey.truncate((width as usize).saturating_mul(height as usize));
-        let image = PageImage { page, width, height, dpi, grey };
+        let image = PageImage { page, width, height, dpi, is_beside, grey };
         self.sent = self.sent.saturating_add(1);
         (self.send)(image).map_err(|_| Exception::new(Category::Internal, "nobody takes the page image"))
     }

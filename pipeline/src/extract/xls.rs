@@ -8,7 +8,7 @@ use cfb::{CompoundFile, Version};
 use domain::outcome::Exception;
 
 use super::{
-    biff, corrupt,
+    biff, biff_rows, corrupt,
     sheet::{Rows, Sheets, as_displayed, metadata, reason, unreadable},
 };
 use crate::{
@@ -22,10 +22,12 @@ const RECORDS: [&str; 2] = ["Workbook", "Book"];
 const BEGIN: [u8; 2] = [0x09, 0x08];
 const PROPERTIES: [&str; 2] = ["\u{5}SummaryInformation", "\u{5}DocumentSummaryInformation"];
 
-/// Reads the sheets; they come as whole rectangles, which the memory limit bounds.
+/// Reads the sheets; they come as whole rectangles, without the empty rows of those that would be too large.
 pub(super) fn read(bytes: Vec<u8>, composer: &mut Composer) -> Result<(), Exception> {
-    let (records, file) = opened(bytes)?;
+    let Opened { name, mut records, properties } = opened(bytes)?;
     let mut beside = biff::Workbook::read(&records);
+    let squeezed = biff_rows::squeeze(&mut records);
+    let file = wrapped(name, &records, &properties).map_err(|_| corrupt("the file is not a readable workbook"))?;
     drop(records);
     let mut book = Xls::new(Cursor::new(file)).map_err(|error| reason(&error))?;
     metadata(book.workbook_properties().ok(), composer);
@@ -40,9 +42,11 @@ pub(super) fn read(bytes: Vec<u8>, composer: &mut Composer) -> Result<(), Except
         };
         let (first_row, first_column) = range.start().unwrap_or_default();
         let place = |at: usize, first: u32| u32::try_from(at).unwrap_or(u32::MAX).saturating_add(first);
+        let rows_of_sheet = beside.start(&sheet.name).and_then(|start| squeezed.get(&start));
         let mut rows = Rows::default();
         for (row, column, value) in range.used_cells() {
             let (row, column) = (place(row, first_row), place(column, first_column));
+            let row = rows_of_sheet.map_or(row, |rows| rows.get(row as usize).copied().map_or(row, u32::from));
             let text = as_displayed(&borrowed(value), beside.format(&sheet.name, row, column));
             rows.push(row, &text, composer);
         }
@@ -52,11 +56,16 @@ pub(super) fn read(bytes: Vec<u8>, composer: &mut Composer) -> Result<(), Except
     Ok(())
 }
 
-/// The stream of records, and a file with it and the properties.
-fn opened(bytes: Vec<u8>) -> Result<(Vec<u8>, Vec<u8>), Exception> {
+/// The stream of records with its name, and the properties beside it.
+struct Opened {
+    name: &'static str,
+    records: Vec<u8>,
+    properties: Vec<(&'static str, Vec<u8>)>,
+}
+
+fn opened(bytes: Vec<u8>) -> Result<Opened, Exception> {
     if bytes.starts_with(&BEGIN) {
-        let wrapped = wrapped(RECORDS[0], &bytes, &[]).map_err(|_| corrupt("the file is not a readable workbook"))?;
-        return Ok((bytes, wrapped));
+        return Ok(Opened { name: RECORDS[0], records: bytes, properties: Vec::new() });
     }
     let file = Compound::open(bytes).ok_or_else(|| corrupt("the file is not a readable workbook"))?;
     let (name, stream) = RECORDS
@@ -71,10 +80,7 @@ fn opened(bytes: Vec<u8>) -> Result<(Vec<u8>, Vec<u8>), Exception> {
         let stream = file.find(ROOT, name)?;
         (!file.goes_round(stream)).then(|| (name, file.read(stream)))
     });
-    let streams: Vec<(&str, Vec<u8>)> = beside.collect();
-    drop(file);
-    let wrapped = wrapped(name, &records, &streams).map_err(|_| corrupt("the file is not a readable workbook"))?;
-    Ok((records, wrapped))
+    Ok(Opened { name, records, properties: beside.collect() })
 }
 
 /// A compound file with these streams.

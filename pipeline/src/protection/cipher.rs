@@ -1,9 +1,10 @@
-//! The primitives that MS-OFFCRYPTO names: AES without padding, and the hashes.
+//! The primitives that MS-OFFCRYPTO and `OpenDocument` name: AES without padding, Blowfish, and the hashes.
 
 use aes::{
     Aes128, Aes192, Aes256,
-    cipher::{Block, BlockCipherDecrypt, BlockModeDecrypt, KeyInit, KeyIvInit},
+    cipher::{Block, BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, KeyInit, KeyIvInit},
 };
+use blowfish::Blowfish;
 use cbc::Decryptor;
 use hmac::{Hmac, Mac};
 use md5::Md5;
@@ -49,6 +50,21 @@ fn single<C: BlockCipherDecrypt>(cipher: &C, bytes: &mut [u8]) {
             cipher.decrypt_block(block);
         }
     }
+}
+
+/// Decrypts Blowfish with feedback of whole blocks (CFB of 64 bits) in place.
+pub(super) fn blowfish(key: &[u8], vector: &[u8], bytes: &mut [u8]) -> Option<()> {
+    let cipher = <Blowfish as KeyInit>::new_from_slice(key).ok()?;
+    let mut register = Block::<Blowfish>::try_from(vector).ok()?;
+    for piece in bytes.chunks_mut(register.len()) {
+        cipher.encrypt_block(&mut register);
+        for (byte, fed) in piece.iter_mut().zip(register.iter_mut()) {
+            let sealed = *byte;
+            *byte ^= *fed;
+            *fed = sealed;
+        }
+    }
+    Some(())
 }
 
 /// A hash by its name in the file.

@@ -40,7 +40,7 @@ impl Opened {
 /// Decrypts an old Office file or an `OpenDocument` in place, if it is encrypted.
 pub(crate) fn unlock(format: Format, bytes: &mut Vec<u8>, limits: &Limits, keys: &KeyRing) -> Result<(), Exception> {
     match format {
-        Format::Odt | Format::Ods | Format::Odp => odf::unlock(bytes, limits, keys),
+        Format::Odt | Format::Ods | Format::Odp | Format::Odg => odf::unlock(bytes, limits, keys),
         Format::Xls | Format::Doc => binary::unlock(format, bytes, keys),
         _ => Ok(()),
     }

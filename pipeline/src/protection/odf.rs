@@ -1,5 +1,5 @@
 //! `OpenDocument` under a password (ODF 1.2 part 3, 3.4 and 4.8): its parts are deflated and then encrypted, each with a key of its
-//! own from the password. AES with PBKDF2, as all programs have written it since 2010; Blowfish before that has a name.
+//! own from the password by PBKDF2. AES, as all programs have written it since 2010, or Blowfish before that.
 
 use std::{
     collections::HashMap,
@@ -39,11 +39,15 @@ pub(super) fn unlock(bytes: &mut Vec<u8>, limits: &Limits, keys: &KeyRing) -> Re
     let Some(manifest) = manifest else { return Ok(()) };
     let sealed = described(&manifest);
     let first = sealed.get(PARTS[0]).ok_or_else(locked)?;
+    if manifest.contains("PGPKeyID") {
+        let detail = "the document is encrypted for holders of OpenPGP keys, not by a password; have one of them save it without";
+        return Err(Exception::new(Category::Encrypted, detail));
+    }
     if sealed.values().any(|one| one.rounds > limits.max_key_rounds) {
         let detail = format!("more than {} rounds to make the key from the password", limits.max_key_rounds);
         return Err(Exception::new(Category::TooLarge, detail));
     }
-    if !first.is_known {
+    if first.cipher.is_none() {
         let detail = "the document is encrypted in a way that cannot be opened here; take the password off it";
         return Err(Exception::new(Category::Unsupported, detail));
     }
@@ -75,10 +79,19 @@ fn locked() -> Exception {
     Exception::new(Category::Encrypted, "the document is protected by a password")
 }
 
+/// What a part is encrypted with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cipher {
+    /// AES in blocks chained one to the other, the last one filled up.
+    Aes,
+    /// Blowfish, each block fed into the next.
+    Blowfish,
+}
+
 /// How a part is encrypted.
 #[derive(Default)]
 struct Sealed {
-    is_known: bool,
+    cipher: Option<Cipher>,
     vector: Vec<u8>,
     salt: Vec<u8>,
     rounds: u32,
@@ -97,10 +110,15 @@ impl Sealed {
         let key = derived.get_mut(..self.key)?;
         pbkdf2::pbkdf2_hmac::<Sha1>(&start, &self.salt, self.rounds, key);
         let mut plain = sealed.to_vec();
-        cipher::cbc(key, &self.vector, &mut plain)?;
-        // The last byte says how many were added to fill the last block.
-        let added = usize::from(*plain.last()?);
-        plain.truncate(plain.len().checked_sub(added).filter(|_| (1..=BLOCK).contains(&added))?);
+        match self.cipher? {
+            Cipher::Aes => {
+                cipher::cbc(key, &self.vector, &mut plain)?;
+                // The last byte says how many were added to fill the last block.
+                let added = usize::from(*plain.last()?);
+                plain.truncate(plain.len().checked_sub(added).filter(|_| (1..=BLOCK).contains(&added))?);
+            }
+            Cipher::Blowfish => cipher::blowfish(key, &self.vector, &mut plain)?,
+        }
         let beginning = plain.get(..1024).unwrap_or(&plain);
         (self.check?.of(&[beginning]) == self.checksum).then_some(plain)
     }
@@ -129,12 +147,17 @@ fn described(manifest: &str) -> HashMap<String, Sealed> {
         let Some(sealed) = found.get_mut(&path) else { continue };
         match element.name() {
             "algorithm" => {
-                sealed.is_known = text("algorithm-name").to_ascii_lowercase().ends_with("-cbc");
+                let name = text("algorithm-name").to_ascii_lowercase();
+                sealed.cipher = match name.rsplit(['#', ':']).next() {
+                    Some("blowfish cfb" | "blowfish") => Some(Cipher::Blowfish),
+                    Some(other) if other.ends_with("-cbc") => Some(Cipher::Aes),
+                    _ => None,
+                };
                 sealed.vector = bytes("initialisation-vector");
             }
             "key-derivation" => {
                 let is_known = text("key-derivation-name").to_ascii_uppercase().ends_with("PBKDF2");
-                sealed.is_known &= is_known;
+                sealed.cipher = sealed.cipher.filter(|_| is_known);
                 sealed.salt = bytes("salt");
                 sealed.rounds = text("iteration-count").parse().unwrap_or(u32::MAX);
                 sealed.key = text("key-size").parse().unwrap_or(sealed.key);

@@ -30,6 +30,7 @@ pub(super) fn describe(settings: &Settings) -> io::Result<Provenance> {
     set("ocr_engine", settings.tesseract.as_deref().map_or_else(|| Ok("none".to_owned()), tesseract)?);
     set("ocr_languages", settings.ocr_languages.join("+"));
     set("ocr_dpi", settings.ocr_dpi.to_string());
+    set("picture_pixels", settings.picture_pixels.to_string());
     let limits = serde_json::to_value(&settings.limits).map_err(io::Error::other)?;
     for (name, limit) in limits.as_object().into_iter().flatten() {
         if !OF_CONTAINERS.contains(&name.as_str()) {

@@ -8,7 +8,7 @@ mod zip;
 
 use infer::MatcherType;
 
-use crate::{format::Format, mail::signed, mapi::tnef};
+use crate::{extract::early_word, format::Format, mail::signed, mapi::tnef};
 
 /// What [`identify`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,9 @@ pub fn identify(head: &[u8], name: &str) -> Identified {
 fn by_bytes(head: &[u8], extension: &str) -> Format {
     if head.is_empty() {
         return Format::Empty;
+    }
+    if early_word::begins(head) {
+        return Format::Doc;
     }
     if let Some(format) = by_magic(head) {
         return match format {

@@ -103,7 +103,7 @@ fn message_headers(text: &str) -> usize {
 fn flat_open_document(start: &str) -> Option<Format> {
     let (_, after) = start.split_once("<office:document ")?;
     let (_, kind) = after.split_once('>')?.0.split_once("application/vnd.oasis.opendocument.")?;
-    [("text", Format::Odt), ("presentation", Format::Odp), ("spreadsheet", Format::Ods)]
+    [("text", Format::Odt), ("presentation", Format::Odp), ("spreadsheet", Format::Ods), ("graphics", Format::Odg)]
         .into_iter()
         .find(|(name, _)| kind.starts_with(name))
         .map(|(_, format)| format)

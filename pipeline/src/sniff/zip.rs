@@ -44,15 +44,25 @@ fn by_directory(head: &[u8]) -> Option<Format> {
         entry.take(100).read_to_end(&mut data).ok()?;
         return by_mimetype(&data);
     }
+    if let Ok(entry) = archive.by_name("META-INF/manifest.xml") {
+        entry.take(4096).read_to_end(&mut data).ok()?;
+        return find(&data, b"application/vnd.").and_then(|at| by_mimetype(data.get(at..)?));
+    }
     archive.by_name("META-INF/container.xml").ok()?.take(4096).read_to_end(&mut data).ok()?;
     find(&data, b"oebps-package+xml").map(|_| Format::Epub)
 }
 
 fn by_mimetype(data: &[u8]) -> Option<Format> {
-    let kinds: [(&[u8], Format); 4] = [
+    // `sun.xml` is what OpenOffice.org 1 wrote, before it became a standard.
+    let kinds: [(&[u8], Format); 9] = [
         (b"application/vnd.oasis.opendocument.text", Format::Odt),
         (b"application/vnd.oasis.opendocument.spreadsheet", Format::Ods),
         (b"application/vnd.oasis.opendocument.presentation", Format::Odp),
+        (b"application/vnd.oasis.opendocument.graphics", Format::Odg),
+        (b"application/vnd.sun.xml.writer", Format::Odt),
+        (b"application/vnd.sun.xml.calc", Format::Ods),
+        (b"application/vnd.sun.xml.impress", Format::Odp),
+        (b"application/vnd.sun.xml.draw", Format::Odg),
         (b"application/epub+zip", Format::Epub),
     ];
     kinds.into_iter().find(|(media, _)| data.starts_with(media)).map(|(_, format)| format)

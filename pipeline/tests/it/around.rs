@@ -251,7 +251,7 @@ fn pdf_circles_end() {
     assert_eq!(unpack(&reader(), Format::Pdf, &bytes).0.unwrap().members, 1);
 }
 
-fn docx(document: &str, more: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn docx(document: &str, more: &[(&str, &[u8])]) -> Vec<u8> {
     let types = b"<Types xmlns='http://schemas.openxmlformats.org/package/2006/content-types'><Default Extension='rels' ContentType='application/vnd.openxmlformats-package.relationships+xml'/><Default Extension='xml' ContentType='application/xml'/><Override PartName='/word/document.xml' ContentType='application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml'/></Types>";
     let relations = b"<Relationships xmlns='http://schemas.openxmlformats.org/package/2006/relationships'><Relationship Id='r1' Type='http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument' Target='word/document.xml'/></Relationships>";
     let document = format!(

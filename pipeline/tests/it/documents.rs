@@ -270,7 +270,7 @@ fn open_documents_under_a_password() {
 }
 
 #[test]
-fn open_documents_that_ask_for_too_much_or_are_too_old() {
+fn open_documents_that_ask_for_too_much_or_are_too_new() {
     let locked = |algorithm: &str, rounds: &str| {
         let manifest = format!(
             "<manifest:manifest><manifest:file-entry manifest:full-path='content.xml'><manifest:encryption-data \
@@ -287,11 +287,50 @@ fn open_documents_that_ask_for_too_much_or_are_too_old() {
     let reader = reader().with_passwords(secrets(&["sécret"]));
     let aes = "http://www.w3.org/2001/04/xmlenc#aes256-cbc";
     for (algorithm, rounds, expected) in [
-        ("Blowfish CFB", "1024", Category::Unsupported),
+        ("Blowfish CFB", "1024", Category::Encrypted),
+        ("http://www.w3.org/2009/xmlenc11#aes256-gcm", "1024", Category::Unsupported),
         (aes, "1024", Category::Encrypted),
         (aes, "4000000000", Category::TooLarge),
         (aes, "many", Category::TooLarge),
     ] {
         assert_eq!(category(extract(&reader, "a.odt", &locked(algorithm, rounds))), expected, "{algorithm} {rounds}");
     }
+}
+
+/// Word 2 for Windows and Write: a header, and a byte a character.
+fn early_letter(magic: &[u8], flags: u16, text: &[u8]) -> Vec<u8> {
+    let start = if magic[0] == 0x31 { 0x80 } else { 0x180 };
+    let mut bytes = vec![0; start];
+    bytes[..magic.len()].copy_from_slice(magic);
+    let end = u32::try_from(start + text.len()).unwrap();
+    if start == 0x80 {
+        bytes[14..18].copy_from_slice(&end.to_le_bytes());
+        bytes[0x60] = 2;
+    } else {
+        bytes[10..12].copy_from_slice(&flags.to_le_bytes());
+        bytes[24..28].copy_from_slice(&0x180_u32.to_le_bytes());
+        bytes[28..32].copy_from_slice(&end.to_le_bytes());
+    }
+    bytes.extend(text);
+    bytes.extend([0; 600]);
+    bytes
+}
+
+#[test]
+fn early_letters() {
+    let text = b"An:\tM\xfcller\r\nSee \x13 REF a \x14page 2\x15 and co\x1eowner.\r\n\x01\r\nEnd";
+    let (word, write) = (b"\xdb\xa5\x2d\0", b"\x31\xbe\0\0\0\xab");
+    for (name, bytes) in [("a.doc", early_letter(word, 0, text)), ("a.wri", early_letter(write, 0, text))] {
+        assert_eq!(identify(&bytes, name).format, Format::Doc, "{name}");
+        let read = extract(&reader(), name, &bytes).unwrap();
+        assert_eq!(read.text, "An:\tMüller\nSee page 2 and co-owner.\nEnd", "{name}");
+    }
+    let fast = extract(&reader(), "a.doc", &early_letter(word, 4, text)).unwrap();
+    assert_eq!(fast.warnings[0].category, Category::Partial);
+    assert_eq!(category(extract(&reader(), "a.doc", &early_letter(word, 0x100, text))), Category::Unsupported);
+    let mut lying = early_letter(word, 0, text);
+    lying[28..32].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(extract(&reader(), "a.doc", &lying).unwrap().text.starts_with("An:"));
+    lying[24..28].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert_eq!(category(extract(&reader(), "a.doc", &lying)), Category::Corrupt);
 }

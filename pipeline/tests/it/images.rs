@@ -4,9 +4,13 @@ use std::io::Cursor;
 
 use domain::{outcome::Category, text::Text};
 use image::{DynamicImage, ImageFormat};
-use pipeline::Settings;
+use pipeline::{Format, ReadError, Settings};
 
-use crate::machine::{category, extract, file, reader, reader_with, settings};
+use crate::{
+    around::docx,
+    containers::zip,
+    machine::{NEVER, category, extract, file, reader, reader_with, settings},
+};
 
 const LINES: &str = "The quick brown fox jumps\nover the lazy dog in March";
 
@@ -121,4 +125,64 @@ fn pictures_of_telephones_and_old_letters_are_named() {
             "{error}"
         );
     }
+}
+
+/// A letter with pictures beside its text.
+fn letter(text: &str, pictures: &[(&str, &[u8])]) -> Vec<u8> {
+    docx(&format!("<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"), pictures)
+}
+
+#[test]
+fn scans_in_office_documents_are_read() {
+    let scan = file("testOCR.png");
+    let picture = image::load_from_memory(&scan).unwrap();
+    let (small, blank) = (png(&picture.thumbnail(500, 500)), png(&DynamicImage::new_rgb8(1000, 1000)));
+    let said = "This file contains some words.";
+    let pictures: [(&str, &[u8]); 5] = [
+        ("word/media/image10.png", &scan),
+        ("word/media/image2.png", &scan),
+        ("word/media/image3.png", &small),
+        ("word/media/image4.png", &blank),
+        ("word/media/image5.png", &scan[..scan.len() / 2]),
+    ];
+    let bytes = letter("Exhibit A is attached.", &pictures);
+    let text = extract(&reader(), "a.docx", &bytes).unwrap();
+    let pages: Vec<(Option<&str>, &str)> = text
+        .pages
+        .iter()
+        .map(|page| (page.label.as_deref(), text.slice(page.start..page.end).unwrap().trim()))
+        .collect();
+    assert_eq!(
+        pages,
+        [(None, "Exhibit A is attached."), (Some("image2.png"), said), (Some("image10.png"), said)],
+        "as large as part of a page, in their order"
+    );
+    assert_eq!(text.warnings, []);
+    // Where there is no other text, smaller ones count.
+    let alone = extract(&reader(), "a.docx", &letter("", &[("word/media/image1.png", &small)])).unwrap();
+    assert_eq!(lines(&alone), said);
+    // The same in a presentation's package and in OpenDocument.
+    let text = extract(&reader(), "a.odt", &open_document("<text:p>See below.</text:p>", &scan)).unwrap();
+    assert_eq!(lines(&text), format!("See below.\n{said}"));
+
+    let stopping = reader().stopping_at_scans();
+    let first = stopping.extract(Format::Docx, "a.docx", &mut &bytes[..], &NEVER);
+    assert!(matches!(first, Err(ReadError::Scanned)), "{first:?}");
+    let off = reader_with(Settings { picture_pixels: 0, ..settings() });
+    assert_eq!(extract(&off, "a.docx", &bytes).unwrap().text, "Exhibit A is attached.");
+    let blind = reader_with(Settings { tesseract: None, ..settings() });
+    assert_eq!(extract(&blind, "a.docx", &bytes).unwrap().text, "Exhibit A is attached.");
+    assert_eq!(category(extract(&blind, "a.docx", &letter("", &pictures))), Category::OcrUnavailable);
+    assert_eq!(category(extract(&reader(), "a.docx", &letter("", &[pictures[3]]))), Category::NoText);
+}
+
+fn open_document(body: &str, picture: &[u8]) -> Vec<u8> {
+    let content = format!(
+        "<office:document-content xmlns:office='o' xmlns:text='t'><office:body><office:text>{body}</office:text></office:body></office:document-content>"
+    );
+    zip(&[
+        ("mimetype", b"application/vnd.oasis.opendocument.text"),
+        ("content.xml", content.as_bytes()),
+        ("Pictures/100002010000.png", picture),
+    ])
 }

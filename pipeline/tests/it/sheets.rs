@@ -284,6 +284,21 @@ fn excel_95_is_read_with_and_without_a_compound_file() {
     }
 }
 
+/// A sheet of 65,536 by 256 cells of which two are used took a gigabyte; now it takes two rows.
+#[test]
+fn cells_far_apart_are_where_they_are() {
+    let mut records = excel_95();
+    let end = records.len() - 4;
+    let corner = [
+        record(0x0200, &words(&[0, 0xffff, 0, 0x100, 0])),
+        record(0x0203, &cell(&[0xfffe, 0xff, 1], &99.0_f64.to_le_bytes())),
+        record(0x00bd, &words(&[0xffff, 0xfe, 1, 0, 0x4000, 1, 0, 0x4008, 0xff])),
+    ];
+    records.splice(end..end, corner.concat());
+    let text = extract(&reader(), "a.xls", &records).unwrap();
+    assert_eq!(text.text, "Mieten\nBürger\t12.50 €\n99.00 €\n2.00 €\t3.00 €\n[Comment] Geprüft");
+}
+
 #[test]
 fn workbooks_obfuscated_by_xor_open_with_their_password() {
     let bytes = file("displayed_xor.xls");

@@ -23,7 +23,7 @@ const TEST_ARROWS: [(&str, &str); 1] = [("index", "pipeline")];
 
 /// Dependency → rooms whose own code may use it (tests and examples may use what they measure or make files with).
 /// `testkit` looks at rows and queues from outside, and forges tokens, to prove what the rooms claim.
-const WALLS: [(&str, &[&str]); 44] = [
+const WALLS: [(&str, &[&str]); 45] = [
     ("sqlx", &["storage", "testkit"]),
     ("lapin", &["storage", "testkit"]),
     ("redis", &["storage"]),
@@ -34,6 +34,7 @@ const WALLS: [(&str, &[&str]); 44] = [
     ("aws-lc-rs", &["storage"]),
     ("hkdf", &["storage"]),
     ("tantivy", &["index"]),
+    ("blowfish", &["pipeline"]),
     ("pdf_oxide", &["pipeline"]),
     ("pdfium-render", &["pipeline"]),
     ("office_oxide", &["pipeline"]),

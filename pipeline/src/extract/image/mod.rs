@@ -43,10 +43,7 @@ pub(super) fn read(
 }
 
 fn frame(picture: &DynamicImage, dpi: u32, composer: &mut Composer, scans: &mut Scans<'_>) -> Result<(), Exception> {
-    let (width, height) = (picture.width(), picture.height());
-    #[allow(clippy::cast_precision_loss, reason = "pixels fit in 24 bits")]
-    let size = (width as f32 * 72.0 / dpi as f32, height as f32 * 72.0 / dpi as f32);
-    if !composer.begin_page(Some(size), None) {
+    if !composer.begin_page(Some(page_size(picture.width(), picture.height(), dpi)), None) {
         return Ok(());
     }
     if !scans.available() {
@@ -56,8 +53,14 @@ fn frame(picture: &DynamicImage, dpi: u32, composer: &mut Composer, scans: &mut 
     scans.recognise(composer, on_white(picture), dpi)
 }
 
+/// The size in points of a page that is a picture of so many pixels.
+#[allow(clippy::cast_precision_loss, reason = "pixels fit in 24 bits")]
+pub(super) fn page_size(width: u32, height: u32, dpi: u32) -> (f32, f32) {
+    (width as f32 * 72.0 / dpi as f32, height as f32 * 72.0 / dpi as f32)
+}
+
 /// Grey, with what is transparent shown as paper.
-fn on_white(picture: &DynamicImage) -> GrayImage {
+pub(super) fn on_white(picture: &DynamicImage) -> GrayImage {
     if !picture.color().has_alpha() {
         return picture.to_luma8();
     }
