@@ -88,6 +88,7 @@ fn class_of(method: &Method, route: &str) -> Class {
         | "/auth/login/second-factor"
         | "/auth/signup"
         | "/auth/change-password"
+        | "/auth/forgot-password"
         | "/auth/reset-password"
         | "/auth/step-up" => Class::Login,
         "/chat/message" => Class::Chat,

@@ -31,6 +31,8 @@ pub struct State {
     pub limits: LimitsConfig,
     /// The `[access]` table.
     pub access: AccessConfig,
+    /// Whether dia writes to people.
+    pub sends_mail: bool,
     /// Which URLs may be told what happens in cases.
     pub webhook_reach: Arc<Reach>,
     /// Signs and reads access tokens.
@@ -67,6 +69,7 @@ impl State {
             auth: Arc::default(),
             limits: LimitsConfig::default(),
             access: AccessConfig::default(),
+            sends_mail: false,
             webhook_reach: Arc::default(),
             key_uses: KeyUses::default(),
             places: Arc::new(Places::new(config.max_websockets, config.max_websockets_per_user)),

@@ -70,6 +70,8 @@ pub(crate) struct Config {
     pub(crate) audit: workers::checkpoints::AuditConfig,
     /// What somebody should look at soon, and who is told.
     pub(crate) alerts: workers::AlertsConfig,
+    /// How people are written to.
+    pub(crate) mail: workers::MailConfig,
     /// Where files may be fetched from.
     pub(crate) references: workers::ReferencesConfig,
     /// Who may be told what happens in cases.
@@ -184,6 +186,10 @@ impl Config {
         config.llm.check().map_err(anyhow::Error::msg).context("in [llm]")?;
         config.audit.check().map_err(anyhow::Error::msg).context("in [audit]")?;
         config.alerts.check().map_err(anyhow::Error::msg).context("in [alerts]")?;
+        config.mail.check().map_err(anyhow::Error::msg).context("in [mail]")?;
+        if !config.alerts.mail_to.is_empty() && !config.mail.is_on() {
+            bail!("in [alerts]: mail_to needs a mail server; set mail.server");
+        }
         config.references.check().map_err(anyhow::Error::msg).context("in [references]")?;
         config.webhooks.check().map_err(anyhow::Error::msg).context("in [webhooks]")?;
         if config.pipeline.pdfium_library.is_none() {
@@ -252,6 +258,7 @@ mod tests {
             ("llm", toml::Value::try_from(workers::LlmConfig::default()).unwrap()),
             ("audit", toml::Value::try_from(workers::checkpoints::AuditConfig::default()).unwrap()),
             ("alerts", toml::Value::try_from(workers::AlertsConfig::default()).unwrap()),
+            ("mail", toml::Value::try_from(workers::MailConfig::default()).unwrap()),
             ("references", toml::Value::try_from(workers::ReferencesConfig::default()).unwrap()),
             ("webhooks", toml::Value::try_from(workers::WebhooksConfig::default()).unwrap()),
         ] {

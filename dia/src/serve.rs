@@ -129,6 +129,7 @@ impl Process {
             limits: self.config.limits,
             access: self.config.access,
             webhook_reach: Arc::new(webhook_reach),
+            sends_mail: self.config.mail.is_on(),
             ..state
         })
     }
@@ -188,6 +189,7 @@ fn work_context(config: &Config, cache: BlockCache) -> Result<WorkContext> {
         llm: config.llm.clone(),
         audit: config.audit.clone().located(&config.directory()?),
         alerts: config.alerts.clone(),
+        mail: config.mail.clone(),
         references,
         webhooks,
         cache,

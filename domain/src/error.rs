@@ -44,7 +44,7 @@ codes! {
     Forbidden = "forbidden", 403, "your role, or the scopes of your API key, do not allow this; ask a manager of the case";
     SecondFactorRequired = "second_factor_required", 403, "your role needs a second factor; set one up at POST /auth/mfa/totp, then go on";
     StepUpRequired = "step_up_required", 403, "this needs a fresh proof that it is you: send your password, and a code if you have a second factor, to POST /auth/step-up; then repeat the request";
-    BadResetCode = "bad_reset_code", 403, "the code is wrong, over or was used; ask an administrator for another";
+    BadResetCode = "bad_reset_code", 403, "the code is wrong, over or was used; ask for another";
     BadSetupCode = "bad_setup_code", 403, "the setup code is wrong or was used; it is printed when dia starts on an empty system";
     SignupClosed = "signup_closed", 403, "sign-up is closed; ask an administrator for an invitation";
     NotFound = "not_found", 404, "there is no such thing, or it is not yours to see";
@@ -52,6 +52,7 @@ codes! {
     RequestTimeout = "request_timeout", 408, "the request took too long to arrive; send it again";
     Conflict = "conflict", 409, "the state of the thing does not allow this; read it again";
     EmailTaken = "email_taken", 409, "a user with this e-mail address exists";
+    MailOff = "mail_off", 409, "dia sends no letters here; ask an administrator for a code";
     Infected = "infected", 409, "the virus scanner found something in the file; its bytes are not handed out";
     IdempotencyMismatch = "idempotency_mismatch", 409, "this Idempotency-Key was used with another request; use a fresh key";
     IdempotencyInProgress = "idempotency_in_progress", 409, "a request with this Idempotency-Key is still running; wait and repeat it";

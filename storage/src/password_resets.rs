@@ -1,5 +1,5 @@
-//! Codes with which a person sets a new password: given out by an administrator, good once within twenty minutes. A newer one voids those
-//! before it. They stand for the forgotten password alone: the second factor is asked for as ever.
+//! Codes with which a person sets a new password: given out by an administrator or written to their address, good once within twenty
+//! minutes. A newer one voids those before it that came the same way. They stand for the forgotten password alone: the second factor is asked for as ever.
 
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use crate::{
 
 /// How long a code is good for.
 const LIFE: Duration = Duration::from_mins(20);
+/// How long nobody is written to again.
+const PAUSE: Duration = Duration::from_mins(5);
 
 /// Makes a code for somebody else, for who manages users; the code and when it ends.
 pub async fn issue(tx: &mut Tx, user: UserId) -> Result<(String, Timestamp)> {
@@ -28,13 +30,57 @@ pub async fn issue(tx: &mut Tx, user: UserId) -> Result<(String, Timestamp)> {
     if !account.user.is_active {
         return Err(Error::Conflict("the person is suspended; restore them first"));
     }
-    forget(tx, user).await?;
+    change!(tx, c => sqlx::query("delete from password_resets where user_id = $1 and not is_mailed")
+        .bind(user.uuid()).execute(c).await.map(drop))?;
+    let (code, ends) = keep(tx, user, by, false).await?;
+    tx.audit(Audit::PasswordResetIssued { user }).await?;
+    Ok((code, ends))
+}
+
+/// A person to write to, and the code they asked for.
+#[derive(Clone)]
+pub struct Letter {
+    /// Where to.
+    pub email: String,
+    /// The code.
+    pub code: String,
+}
+
+/// Makes a code that somebody asked for by mail. None when nothing is to be written: to who is suspended, and to who was written to less
+/// than five minutes ago, so that nobody is flooded by others who ask in their name.
+pub async fn issue_by_mail(tx: &mut Tx, user: UserId) -> Result<Option<Letter>> {
+    let account = users::find(tx, user).await?;
+    let since = tx.now().minus(PAUSE);
+    let recent: Option<i64> = query!(tx, c => sqlx::query_scalar(
+        "select created_at from password_resets where user_id = $1 and is_mailed and created_at > $2")
+        .bind(user.uuid()).bind(since.0).fetch_optional(c).await)?;
+    if !account.user.is_active || recent.is_some() {
+        return Ok(None);
+    }
+    forget_mailed(tx, user).await?;
+    let (code, _) = keep(tx, user, None, true).await?;
+    tx.audit(Audit::PasswordResetMailed { user }).await?;
+    Ok(Some(Letter { email: account.user.email, code }))
+}
+
+async fn forget_mailed(tx: &mut Tx, user: UserId) -> Result<()> {
+    change!(tx, c => sqlx::query("delete from password_resets where user_id = $1 and is_mailed")
+        .bind(user.uuid()).execute(c).await.map(drop))?;
+    Ok(())
+}
+
+/// Voids a code that could not be sent.
+pub async fn unsent(tx: &mut Tx, user: UserId) -> Result<()> {
+    forget_mailed(tx, user).await?;
+    tx.audit(Audit::PasswordResetUnsent { user }).await
+}
+
+async fn keep(tx: &mut Tx, user: UserId, by: Option<UserId>, is_mailed: bool) -> Result<(String, Timestamp)> {
     let (code, now, ends) = (codes::fresh()?, tx.now(), tx.now().plus(LIFE));
     change!(tx, c => sqlx::query(
-        "insert into password_resets (hash, user_id, created_by, created_at, expires_at) values ($1, $2, $3, $4, $5)")
-        .bind(codes::hash(&code)).bind(user.uuid()).bind(by.map(UserId::uuid)).bind(now.0).bind(ends.0)
+        "insert into password_resets (hash, user_id, created_by, created_at, expires_at, is_mailed) values ($1, $2, $3, $4, $5, $6)")
+        .bind(codes::hash(&code)).bind(user.uuid()).bind(by.map(UserId::uuid)).bind(now.0).bind(ends.0).bind(is_mailed)
         .execute(c).await.map(drop))?;
-    tx.audit(Audit::PasswordResetIssued { user }).await?;
     Ok((code, ends))
 }
 

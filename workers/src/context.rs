@@ -6,8 +6,8 @@ use pipeline::Reader;
 use storage::known_files::KnownFiles;
 
 use crate::{
-    alerts::AlertsConfig, checkpoints::AuditConfig, config::WorkersConfig, llm::LlmConfig, references::References,
-    runner::JobError, webhooks::Webhooks,
+    alerts::AlertsConfig, checkpoints::AuditConfig, config::WorkersConfig, llm::LlmConfig, mail::MailConfig,
+    references::References, runner::JobError, webhooks::Webhooks,
 };
 
 /// Everything a job may need that is chosen at start.
@@ -27,6 +27,8 @@ pub struct Context {
     pub alerts: AlertsConfig,
     /// Where files may be fetched from that load files name.
     pub references: References,
+    /// How people are written to.
+    pub mail: MailConfig,
     /// How programs are told what happened.
     pub webhooks: Webhooks,
     /// Decrypted blocks of indexes; the API of the same process shares it.

@@ -9,6 +9,7 @@ mod config;
 mod context;
 pub mod jobs;
 pub mod llm;
+pub mod mail;
 mod outbound;
 mod readers;
 mod references;
@@ -25,6 +26,7 @@ pub use alerts::AlertsConfig;
 pub use config::WorkersConfig;
 pub use context::Context;
 pub use llm::LlmConfig;
+pub use mail::MailConfig;
 pub use references::{References, ReferencesConfig};
 pub use webhooks::{Webhooks, WebhooksConfig};
 

@@ -1,9 +1,13 @@
 //! A new password for who forgot theirs.
 
 use axum::http::StatusCode;
-use domain::error::Code;
+use domain::{error::Code, jobs::SendPasswordReset};
 use serde::Deserialize;
-use storage::{password_resets, users::NewPassword};
+use storage::{
+    audit::Audit,
+    password_resets,
+    users::{self, NewPassword, normal_email},
+};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -11,17 +15,51 @@ use crate::{
     Error, Result, State,
     auth::{Passwords, Stands},
     extract::{Anonymous, Json},
+    limits,
 };
 
 pub(super) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(reset_password))
+    OpenApiRouter::new().routes(routes!(forgot_password)).routes(routes!(reset_password))
+}
+
+/// Who forgot their password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForgotPasswordFields {
+    /// E-mail address.
+    pub email: String,
+}
+
+/// Asks for a code by mail, with which a new password is set. The answer is the same, and takes the same work, whether anybody has the
+/// address or not. Nobody is written to more often than every five minutes.
+#[utoipa::path(
+    post, path = "/auth/forgot-password", tag = "auth", security(()), request_body = ForgotPasswordFields,
+    responses((status = 202, description = "if somebody has the address, they will be written to"))
+)]
+async fn forgot_password(
+    state: State,
+    Anonymous(actor): Anonymous,
+    Json(fields): Json<ForgotPasswordFields>,
+) -> Result<StatusCode> {
+    if !state.sends_mail {
+        return Err(Code::MailOff.into());
+    }
+    let email =
+        normal_email(&fields.email).ok_or_else(|| Error::new(Code::Invalid, "email must be an e-mail address"))?;
+    limits::take_of_account(&state, &email).await?;
+    let mut tx = state.storage.begin(&actor).await?;
+    let account = users::by_email(&mut tx, &email).await?;
+    tx.audit(Audit::PasswordResetAsked {}).await?;
+    tx.enqueue(&SendPasswordReset { user: account.map(|account| account.user.id) }).await?;
+    tx.commit().await?;
+    Ok(StatusCode::ACCEPTED)
 }
 
 /// A code and the password it sets.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResetPasswordFields {
-    /// What an administrator gave you.
+    /// What an administrator gave you, or a letter said.
     pub code: String,
     /// The password from now on: at least 15 characters, or 8 beside a second factor.
     pub new_password: String,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::State;
 use domain::access::SystemRole;
 use serde_json::json;
 use testkit::TestStorage;
@@ -17,6 +18,7 @@ testkit::in_each_mode!(
     who_may_give_out_codes,
     a_reset_goes_round_no_second_factor,
     a_code_at_once_twice_sets_once,
+    who_asks_by_mail_learns_nothing,
 );
 
 const PASSWORD: &str = "seven herons cross the canal";
@@ -133,4 +135,26 @@ async fn a_code_at_once_twice_sets_once(test: TestStorage) {
         answer.refused(403, "bad_reset_code");
     }
     assert_eq!(events(&door, "user.password_reset").await, 1);
+}
+
+/// Whoever asks for a letter gets the same answer, and the same rows are written, whether anybody has the address or not.
+async fn who_asks_by_mail_learns_nothing(test: TestStorage) {
+    let mut door = Door::new(test);
+    let ann = Human::new(&door, SystemRole::Member).await;
+    let ask = async |door: &Door, email: &str| {
+        let request = "0197a0de-0000-7000-8000-000000000002";
+        let fields = json!({ "email": email });
+        door.post("/api/v1/auth/forgot-password", &fields).header("x-request-id", request).send().await
+    };
+    ask(&door, &ann.email).await.refused(409, "mail_off");
+    door.reopen(|state| State { sends_mail: true, ..state });
+    ask(&door, "no address").await.refused(422, "invalid");
+    let waiting = "select count(*) from jobs where kind = 'send_password_reset'";
+    for (email, jobs) in [(ann.email.as_str(), 1), ("nobody@example.org", 2), (ann.email.as_str(), 2)] {
+        let answer = ask(&door, email).await.expect(202);
+        assert_eq!((answer.raw.len(), door.test.number(waiting).await), (0, jobs), "{email}");
+    }
+    assert_eq!(events(&door, "user.password_reset_asked").await, 3);
+    let named = format!("select count(*) from audit_events where cast(details as text) like '%{}%'", ann.email);
+    assert_eq!(door.test.number(&named).await, 0);
 }

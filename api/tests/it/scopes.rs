@@ -79,6 +79,7 @@ pub(crate) fn table(matter: &Matter) -> Vec<(&'static str, For, Value)> {
         ("remove_user_second_factor", SignedIn, none.clone()),
         ("issue_password_reset", SignedIn, none.clone()),
         ("prove_second_factor", All, none.clone()),
+        ("forgot_password", All, none.clone()),
         ("reset_password", All, none.clone()),
         ("step_up", SignedIn, json!({ "password": "x" })),
         ("read_second_factor", SignedIn, none.clone()),

@@ -10,6 +10,7 @@
 mod alerts;
 mod fleet;
 mod limits;
+mod mail;
 mod passwords;
 mod server;
 mod tus;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub use queue::Queue;
-pub use upkeep::{AlertRoute, CollectGarbage, RaiseAlerts, SealAudit, SendAlert, SweepJobs};
+pub use upkeep::{AlertRoute, CollectGarbage, RaiseAlerts, SealAudit, SendAlert, SendPasswordReset, SweepJobs};
 
 /// How a kind of job is run and retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -406,7 +406,7 @@ impl Job for PurgeCase {
 }
 
 /// Every kind, for tests that enumerate them.
-pub const KINDS: [&str; 19] = [
+pub const KINDS: [&str; 20] = [
     IngestDocument::KIND,
     ExtractText::KIND,
     RecogniseText::KIND,
@@ -426,6 +426,7 @@ pub const KINDS: [&str; 19] = [
     SealAudit::KIND,
     RaiseAlerts::KIND,
     SendAlert::KIND,
+    SendPasswordReset::KIND,
 ];
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Job, Policy, Queue};
-use crate::ids::{AlertId, CaseId};
+use crate::ids::{AlertId, CaseId, UserId};
 
 /// Jobs without a payload: of each kind at most one waits, for everybody.
 macro_rules! upkeep {
@@ -55,6 +55,8 @@ pub enum AlertRoute {
     Webhook,
     /// A syslog collector.
     Syslog,
+    /// Letters.
+    Mail,
 }
 
 impl Job for SendAlert {
@@ -68,5 +70,26 @@ impl Job for SendAlert {
 
     fn unique_key(&self) -> Option<String> {
         Some(format!("send_alert:{}:{:?}", self.alert, self.route).to_lowercase())
+    }
+}
+
+/// Write somebody a code with which they set a new password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendPasswordReset {
+    /// Who has the address that was named; nobody may. The job exists all the same, so that asking takes the same work.
+    pub user: Option<UserId>,
+}
+
+impl Job for SendPasswordReset {
+    const KIND: &'static str = "send_password_reset";
+    const QUEUE: Queue = Queue::Network;
+    const POLICY: Policy = Policy { max_attempts: 5, ..Policy::DEFAULT };
+
+    fn case(&self) -> Option<CaseId> {
+        None
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("{}:{}", Self::KIND, self.user.map_or_else(|| "nobody".to_owned(), |user| user.to_string())))
     }
 }

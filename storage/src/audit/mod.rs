@@ -126,6 +126,12 @@ events! {
     RecoveryCodeUsed { user: UserId } = "second_factor.recovery_code_used", "user", Some(user.uuid()), None;
     /// A code was given out with which somebody sets a new password.
     PasswordResetIssued { user: UserId } = "user.password_reset_issued", "user", Some(user.uuid()), None;
+    /// Somebody who has not signed in asked for such a code by mail, in whoever's name.
+    PasswordResetAsked {} = "user.password_reset_asked", "user", None, None;
+    /// Such a code was written to somebody.
+    PasswordResetMailed { user: UserId } = "user.password_reset_mailed", "user", Some(user.uuid()), None;
+    /// The letter with such a code could not be handed over; the code is void.
+    PasswordResetUnsent { user: UserId } = "user.password_reset_unsent", "user", Some(user.uuid()), None;
     /// A password was set with such a code.
     PasswordReset { user: UserId } = "user.password_reset", "user", Some(user.uuid()), None;
     /// Somebody made an API key.

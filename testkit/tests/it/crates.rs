@@ -23,7 +23,7 @@ const TEST_ARROWS: [(&str, &str); 1] = [("index", "pipeline")];
 
 /// Dependency → rooms whose own code may use it (tests and examples may use what they measure or make files with).
 /// `testkit` looks at rows and queues from outside, and forges tokens, to prove what the rooms claim.
-const WALLS: [(&str, &[&str]); 45] = [
+const WALLS: [(&str, &[&str]); 46] = [
     ("sqlx", &["storage", "testkit"]),
     ("lapin", &["storage", "testkit"]),
     ("redis", &["storage"]),
@@ -34,6 +34,7 @@ const WALLS: [(&str, &[&str]); 45] = [
     ("aws-lc-rs", &["storage"]),
     ("hkdf", &["storage"]),
     ("tantivy", &["index"]),
+    ("lettre", &["workers"]),
     ("blowfish", &["pipeline"]),
     ("pdf_oxide", &["pipeline"]),
     ("pdfium-render", &["pipeline"]),
@@ -72,13 +73,14 @@ const WALLS: [(&str, &[&str]); 45] = [
 ];
 
 /// Dependency, as code names it → the only folders of its room that may name it.
-const INNER_WALLS: [(&str, &[&str]); 8] = [
+const INNER_WALLS: [(&str, &[&str]); 9] = [
     ("apalis", &["workers/src/runner/"]),
     ("aws_lc_rs", &["storage/src/vault/"]),
     ("lapin", &["storage/src/queue/"]),
     ("redis", &["storage/src/pubsub/", "storage/src/limits/"]),
     ("aws_sdk_s3", &["storage/src/objects/s3/"]),
     ("aws_config", &["storage/src/objects/s3/"]),
+    ("lettre", &["workers/src/mail.rs"]),
     ("landlock", &["pipeline/src/sandbox/"]),
     ("seccompiler", &["pipeline/src/sandbox/"]),
 ];

@@ -11,7 +11,7 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use storage::{alerts::Alert, webhooks::Secret};
+use storage::{alerts::Alert, users::normal_email, webhooks::Secret};
 
 use crate::{outbound, syslog::Collector};
 
@@ -32,6 +32,8 @@ pub struct AlertsConfig {
     pub webhook_secret: String,
     /// A syslog collector that is told of every alert, as `udp://host:port` or `tcp://host:port`; empty for none.
     pub syslog: String,
+    /// Addresses that are written of every alert.
+    pub mail_to: Vec<String>,
 }
 
 impl Default for AlertsConfig {
@@ -42,6 +44,7 @@ impl Default for AlertsConfig {
             webhook_url: String::new(),
             webhook_secret: String::new(),
             syslog: String::new(),
+            mail_to: Vec::new(),
         }
     }
 }
@@ -72,6 +75,9 @@ impl AlertsConfig {
                 );
             }
         }
+        if let Some(wrong) = self.mail_to.iter().find(|to| normal_email(to).is_none()) {
+            return Err(format!("mail_to names `{wrong}`, which is no e-mail address"));
+        }
         self.collector().map(drop)
     }
 
@@ -81,8 +87,12 @@ impl AlertsConfig {
 
     /// The ways that are configured.
     pub(crate) fn routes(&self) -> Vec<AlertRoute> {
-        let ways = [(AlertRoute::Webhook, &self.webhook_url), (AlertRoute::Syslog, &self.syslog)];
-        ways.into_iter().filter(|(_, place)| !place.is_empty()).map(|(route, _)| route).collect()
+        let ways = [
+            (AlertRoute::Webhook, self.webhook_url.is_empty()),
+            (AlertRoute::Syslog, self.syslog.is_empty()),
+            (AlertRoute::Mail, self.mail_to.is_empty()),
+        ];
+        ways.into_iter().filter(|(_, is_unset)| !is_unset).map(|(route, _)| route).collect()
     }
 
     pub(crate) fn collector(&self) -> Result<Option<Collector>, String> {
@@ -139,6 +149,7 @@ mod tests {
             AlertsConfig { webhook_secret: "whsec_AAAA".to_owned(), ..url.clone() },
             AlertsConfig { webhook_url: "ftp://a.example/".to_owned(), ..url },
             AlertsConfig { syslog: "a.example:514".to_owned(), ..none() },
+            AlertsConfig { mail_to: vec!["nobody".to_owned()], ..none() },
         ] {
             assert!(wrong.check().is_err(), "{wrong:?}");
         }

@@ -22,6 +22,7 @@ mod reprocess_batch;
 mod retry_protected;
 mod seal_audit;
 mod send_alert;
+mod send_password_reset;
 mod sweep_jobs;
 
 use std::sync::{
@@ -34,7 +35,7 @@ use domain::{
     jobs::{
         AnswerChat, AssembleUpload, CollectGarbage, DeliverWebhook, ExtractText, FetchItem, IndexDatabase,
         IngestDocument, PurgeCase, RaiseAlerts, ReadLoadFile, RecogniseText, ReindexDatabase, RelateDocuments,
-        ReprocessBatch, RetryProtected, SealAudit, SendAlert, SweepJobs,
+        ReprocessBatch, RetryProtected, SealAudit, SendAlert, SendPasswordReset, SweepJobs,
     },
     outcome::{Category, DocumentState, Exception},
 };
@@ -69,6 +70,7 @@ pub fn registry(context: Context) -> Registry {
         .on::<SealAudit>(&context)
         .on::<RaiseAlerts>(&context)
         .on::<SendAlert>(&context)
+        .on::<SendPasswordReset>(&context)
         .on::<AnswerChat>(&answerer)
 }
 

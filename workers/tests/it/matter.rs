@@ -176,6 +176,7 @@ pub(crate) fn context_with(settings: Settings) -> Context {
         llm,
         audit,
         alerts: AlertsConfig::default(),
+        mail: workers::MailConfig::default(),
         references,
         webhooks,
         cache: BlockCache::new(8 << 20),

@@ -58,6 +58,7 @@ const NEEDS: &[(&str, Needs)] = &[
     ("log_in", Nothing),
     ("refresh", Nothing),
     ("prove_second_factor", Nothing),
+    ("forgot_password", Nothing),
     ("reset_password", Nothing),
     ("watch_chat", Socket),
     ("watch_databases", Socket),
