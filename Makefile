@@ -12,6 +12,7 @@ MODE ?= embedded
 FILES ?= 240
 MOST ?= 8
 SECONDS ?= 60
+ITEMS ?= 100000
 MUTATIONS ?= 10000
 ONLY ?=
 BOUNDED ?=
@@ -101,6 +102,11 @@ bench-answers:  ## score the chat's answers on a retrieval set with spans: make 
 bench-ingest:  ## documents per second, CPU and memory over a folder and over 10,000 e-mails
 	@bench/ingest/run
 
+bench-batch:  ## a batch announced by a load file of ITEMS (100,000) lines and fetched by reference, the server killed on the way: memory, CPU
+	@scripts/setup run
+	cargo build --release --locked --workspace --bins --examples
+	@"$$(scripts/target)/release/dia-bench-batch" $(ITEMS)
+
 bench-scale:  ## documents per second of a fleet with 1, 2 and 4 worker processes over the same services
 	@scripts/setup test
 	cargo build --release --locked --workspace --bins --examples
@@ -126,4 +132,4 @@ identify:  ## name every file under DIR by its bytes; compare with extension and
 bench-search:  ## search latency over 200,000 passages
 	@bench/search/run
 
-.PHONY: help run setup lint test authz audit-check abuse demo crash soak crash-full-disk autoscale-sim fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search bench-scale bench-sockets check-deploy
+.PHONY: help run setup lint test authz audit-check abuse demo crash soak crash-full-disk autoscale-sim fuzz bench-queue bench-retrieval bench-answers bench-ingest bench-extract identify bench-search bench-batch bench-scale bench-sockets check-deploy

@@ -71,10 +71,7 @@ impl Client {
             json!({ "path": path, "bytes": bytes.len(), "source": referred.take() }).to_string() + "\n"
         };
         let manifest: String = files.iter().map(line).collect();
-        let request = self.request(Method::POST, &format!("/databases/{database}/batches"));
-        let request = request.header("Idempotency-Key", key).header("Content-Type", "application/x-ndjson");
-        let opened = answer(request.body(manifest).send().await?).await?;
-        let (batch, file) = (text(&opened, "id")?, text(&opened["load_file"], "id")?);
+        let (batch, file) = self.announce(database, key, manifest).await?;
         let base = format!("/databases/{database}/batches/{batch}");
         self.until(async || Ok(self.get(&format!("{base}/load-files/{file}")).await?["state"] == "read")).await?;
         let mut received = Vec::new();
@@ -91,6 +88,14 @@ impl Client {
         }
         self.post(&format!("{base}/seal"), &Value::Null).await?;
         Ok(received)
+    }
+
+    /// Opens a batch with a load file of JSON lines; the ids of both. Repeated with the same key it is the same batch.
+    pub async fn announce(&self, database: &str, key: &str, manifest: String) -> Result<(String, String)> {
+        let request = self.request(Method::POST, &format!("/databases/{database}/batches"));
+        let request = request.header("Idempotency-Key", key).header("Content-Type", "application/x-ndjson");
+        let opened = answer(request.body(manifest).send().await?).await?;
+        Ok((text(&opened, "id")?, text(&opened["load_file"], "id")?))
     }
 
     /// The document that the server made of what it fetched: the first item.
