@@ -94,6 +94,7 @@ fn class_of(method: &Method, route: &str) -> Class {
         "/chat/message" => Class::Chat,
         "/documents/{id}/original"
         | "/documents/{id}/versions/{number}/original"
+        | "/cases/{id}/export"
         | "/databases/{id}/batches/{batch}/errors" => Class::Export,
         "/databases/{id}/batches/{batch}/uploads" | "/databases/{id}/batches/{batch}/uploads/{upload}" => Class::Upload,
         "/databases/{id}/files"

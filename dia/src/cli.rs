@@ -64,9 +64,9 @@ pub(crate) enum Command {
     /// Look after the signed log of what was done, on the data directory itself (also while dia serves).
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Check a bundle of the audit log that a server handed out; needs nothing but the file and the key.
+    /// Check a bundle of the audit log, or a case that was taken away, as a server handed them out; needs nothing but them and the key.
     Verify {
-        /// The bundle.
+        /// The bundle; the folder of an unpacked case.
         bundle: PathBuf,
         /// The key that you have pinned, as `dia audit key` prints it.
         #[arg(long)]
@@ -351,6 +351,17 @@ pub(crate) enum ClientCommand {
     /// Passwords that open the protected documents of a case: tried on what comes, and again on what could not be opened.
     #[command(subcommand)]
     Passwords(PasswordsCommand),
+    /// Take a case away: its files as they were received, how each came, and the signed log, for `dia verify`.
+    Export {
+        /// The case's id.
+        case: String,
+        /// Only the documents of this database.
+        #[arg(long)]
+        database: Option<String>,
+        /// The tape archive to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Take what was done away as a file with its proofs, for `dia verify`.
     Trail {
         /// The case's id; the whole log when absent (administrators).

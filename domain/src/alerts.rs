@@ -179,6 +179,7 @@ pub const RULES: &[Rule] = &[
             "one person reads in many cases",
         )
     },
+    each("case_exported", Severity::Warning, &["case.exported"], "somebody took the files of a case away"),
     each("case_deleted", Severity::Warning, &["case.deleted"], "a case was deleted"),
     Rule {
         only: Some(("role", "administrator")),

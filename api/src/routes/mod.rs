@@ -18,6 +18,7 @@ pub mod document_bodies;
 pub mod documents;
 pub mod exception_moves;
 pub mod exceptions;
+pub mod exports;
 pub mod health;
 pub mod invitations;
 pub mod jobs;
@@ -68,6 +69,7 @@ pub fn all() -> OpenApiRouter<State> {
         .merge(documents::routes())
         .merge(exception_moves::routes())
         .merge(exceptions::routes())
+        .merge(exports::routes())
         .merge(invitations::routes())
         .merge(jobs::routes())
         .merge(load_files::routes())

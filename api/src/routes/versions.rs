@@ -140,7 +140,7 @@ impl From<Reading> for ReadingBody {
 }
 
 impl VersionBody {
-    fn new(version: Version, readings: &[Reading]) -> Self {
+    pub(super) fn new(version: Version, readings: &[Reading]) -> Self {
         let own = readings.iter().filter(|reading| reading.version == version.number).cloned();
         Self {
             readings: own.map(ReadingBody::from).collect(),

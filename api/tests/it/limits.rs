@@ -194,7 +194,7 @@ async fn nothing_is_uncounted(test: TestStorage) {
         ["change_password", "forgot_password", "log_in", "prove_second_factor", "reset_password", "sign_up", "step_up"]
     );
     assert_eq!(of("chat"), ["ask"]);
-    assert_eq!(of("export"), ["list_errors", "read_original", "read_version"]);
+    assert_eq!(of("export"), ["export_case", "list_errors", "read_original", "read_version"]);
     let uploads = [
         "continue_upload",
         "create_upload",

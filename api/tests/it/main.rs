@@ -12,6 +12,7 @@ mod databases;
 mod deliveries;
 mod documents;
 mod door;
+mod exports;
 mod keys;
 mod limits;
 mod openapi;

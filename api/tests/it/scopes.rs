@@ -110,6 +110,7 @@ pub(crate) fn table(matter: &Matter) -> Vec<(&'static str, For, Value)> {
         ("end_break_glass", SignedIn, none.clone()),
         ("remove_member", Holders(&[CasesWrite]), none.clone()),
         ("read_audit", Holders(&[AuditRead]), none.clone()),
+        ("export_case", SignedIn, none.clone()),
         ("read_audit_bundle", Holders(&[AuditRead]), none.clone()),
         ("prove_event", Holders(&[AuditRead]), none.clone()),
         ("read_system_audit", Holders(&[AuditRead]), none.clone()),

@@ -31,6 +31,7 @@ pub(crate) async fn run(command: ClientCommand, server: String) -> Result<()> {
         ClientCommand::Reprocess { database, batch, all } => {
             exceptions::reprocess(&server, &database, &batch, all).await
         }
+        ClientCommand::Export { case, database, out } => trail::export(&server, &case, database.as_deref(), &out).await,
         ClientCommand::Trail { case, out } => trail::run(&server, case.as_deref(), &out).await,
         ClientCommand::Search { database, query } => read::search(&server, &database, &query).await,
         ClientCommand::Ask { case, database, question } => {

@@ -1,4 +1,4 @@
-//! `dia trail`: takes what was done away as a file that `dia verify` checks.
+//! `dia trail` and `dia export`: take what was done, or a whole case, away as a file that `dia verify` checks.
 
 use std::path::Path;
 
@@ -9,11 +9,23 @@ use tokio::io::AsyncWriteExt as _;
 use super::session::{Session, answer};
 use crate::out;
 
-/// Writes beside `file` and renames, so that there is all of it or nothing.
+/// `dia trail`
 pub(super) async fn run(server: &str, case: Option<&str>, file: &Path) -> Result<()> {
-    let session = Session::resume(server)?;
     let path = case.map_or_else(|| "/audit/bundle".to_owned(), |case| format!("/cases/{case}/audit/bundle"));
-    let mut response = session.send(Method::GET, &path, |request| request).await?;
+    save(server, &path, file, "check it with `dia verify`").await
+}
+
+/// `dia export`
+pub(super) async fn export(server: &str, case: &str, database: Option<&str>, file: &Path) -> Result<()> {
+    let only = database.map_or_else(String::new, |database| format!("?database_id={database}"));
+    let next = "unpack it with tar, and check the folder with `dia verify`";
+    save(server, &format!("/cases/{case}/export{only}"), file, next).await
+}
+
+/// Writes beside `file` and renames, so that there is all of it or nothing.
+async fn save(server: &str, path: &str, file: &Path, next: &str) -> Result<()> {
+    let session = Session::resume(server)?;
+    let mut response = session.send(Method::GET, path, |request| request).await?;
     if !response.status().is_success() {
         return answer(response).await;
     }
@@ -27,6 +39,6 @@ pub(super) async fn run(server: &str, case: Option<&str>, file: &Path) -> Result
     }
     written.sync_all().await.with_context(cannot)?;
     tokio::fs::rename(&unfinished, file).await.with_context(|| format!("cannot write {}", file.display()))?;
-    out::line(&format!("{}: {bytes} bytes; check it with `dia verify`", file.display()));
+    out::line(&format!("{}: {bytes} bytes; {next}", file.display()));
     Ok(())
 }

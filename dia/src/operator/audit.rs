@@ -7,7 +7,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use storage::audit::{self, Findings, Verifier, bundle, log};
+use storage::audit::{
+    self, Findings, Verifier, bundle,
+    custody::{self, Verified},
+    log,
+};
 use workers::checkpoints::published;
 
 use crate::{cli::AuditCommand, compose, config::Config, out};
@@ -39,6 +43,17 @@ pub(crate) fn verify(file: &Path, key: &str, kept: &[PathBuf]) -> Result<()> {
     for path in kept {
         let read = if path.is_dir() { published(path) } else { std::fs::read_to_string(path).map(|note| vec![note]) };
         notes.extend(read.with_context(|| format!("cannot read {}", path.display()))?);
+    }
+    if file.is_dir() {
+        let (found, verified) = custody::verify(file, &key, &notes)?;
+        found.told.iter().for_each(|problem| out::error(problem));
+        verdict(&found)?;
+        if let Some(Verified { case, at, documents, files, checkpoint }) = verified {
+            let (at, size, signed) = (at.rfc3339(), checkpoint.size, checkpoint.at.rfc3339());
+            out::line(&format!("case {case} as it was taken away on {at}: {documents} documents, {files} files"));
+            out::line(&format!("{} events are what was logged; the log had {size} on {signed}", found.events));
+        }
+        return Ok(());
     }
     let bundle = File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
     let (found, checkpoint) = bundle::verify(BufReader::new(bundle), &key, &notes)?;

@@ -8,6 +8,7 @@
 )]
 
 mod alerts;
+mod exports;
 mod fleet;
 mod limits;
 mod mail;

@@ -105,6 +105,8 @@ pub enum Action {
     Chat,
     /// Read the case's audit trail.
     ReadAudit,
+    /// Take the whole case away: every file, with the trail.
+    ExportCase,
     /// Keep persons out of the case whatever their role, and see who is kept out. Administrators do so without being members.
     ManageWalls,
     /// Ask for, approve and refuse reading without being a member. Administrators only.
@@ -115,7 +117,7 @@ pub enum Action {
 
 impl Action {
     /// All actions, for tests that enumerate them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::SeeCase,
         Self::EditCase,
         Self::DeleteCase,
@@ -128,6 +130,7 @@ impl Action {
         Self::DeleteDocuments,
         Self::Chat,
         Self::ReadAudit,
+        Self::ExportCase,
         Self::ManageWalls,
         Self::BreakGlass,
         Self::ExplainAccess,
@@ -148,6 +151,7 @@ impl Action {
             Self::DeleteDocuments => "delete_documents",
             Self::Chat => "chat",
             Self::ReadAudit => "read_audit",
+            Self::ExportCase => "export_case",
             Self::ManageWalls => "manage_walls",
             Self::BreakGlass => "break_glass",
             Self::ExplainAccess => "explain_access",
@@ -169,7 +173,7 @@ pub enum SystemAction {
 }
 
 /// The scopes that hold `action`: a key with any of them may do it where its person may. Nothing in a case can be done without
-/// seeing the case, so every scope of cases holds that; no scope deletes a case,
+/// seeing the case, so every scope of cases holds that; no scope deletes a case, takes it away,
 /// nor decides over the access of people.
 fn scopes_of(action: Action) -> &'static [Scope] {
     match action {
@@ -186,7 +190,9 @@ fn scopes_of(action: Action) -> &'static [Scope] {
             Scope::AuditRead,
         ],
         Action::EditCase | Action::ManageMembers => &[Scope::CasesWrite],
-        Action::DeleteCase | Action::ManageWalls | Action::BreakGlass | Action::ExplainAccess => &[],
+        Action::DeleteCase | Action::ExportCase | Action::ManageWalls | Action::BreakGlass | Action::ExplainAccess => {
+            &[]
+        }
         Action::ManageDatabase => &[Scope::DatabasesWrite],
         Action::Upload => &[Scope::DocumentsWrite],
         Action::ManagePasswords => &[Scope::PasswordsWrite],
@@ -305,6 +311,7 @@ fn role_may(role: CaseRole, action: Action) -> bool {
         Action::Upload | Action::ManagePasswords | Action::ManageDatabase => role >= CaseRole::Paralegal,
         Action::EditCase => role >= CaseRole::Lawyer,
         Action::DeleteCase
+        | Action::ExportCase
         | Action::ManageMembers
         | Action::ManageWebhooks
         | Action::DeleteDocuments

@@ -32,6 +32,11 @@ pub fn verifier(storage: &Storage) -> Result<Verifier> {
     Ok(Signer::new(&storage.vault)?.verifier().clone())
 }
 
+/// A signed note of lines that are no checkpoint.
+pub(super) fn sign_text(storage: &Storage, lines: &str) -> Result<String> {
+    Ok(Signer::new(&storage.vault)?.sign_text(lines))
+}
+
 /// True when so many events wait for their positions that a checkpoint is due.
 pub async fn is_due(storage: &Storage) -> Result<bool> {
     let mut tx = storage.read(&Actor::system(Uuid::nil())).await?;

@@ -1,9 +1,10 @@
 //! The audit trail: one entry for every change of state, written in the transaction that makes it. Entries hold ids and
 //! fields from an allow list, never the text of a document. Each becomes a leaf of a signed log ([`log`]), which can be checked
-//! ([`check`]) and handed out ([`bundle`]).
+//! ([`check`]) and handed out ([`bundle`]), with the documents it tells of too ([`custody`]).
 
 pub mod bundle;
 mod check;
+pub mod custody;
 mod leaf;
 pub mod log;
 pub mod merkle;
@@ -288,6 +289,8 @@ events! {
     JobCancelled { job: JobId } = "job.cancelled", "job", Some(job.uuid()), None;
     /// A job failed for good.
     JobBuried { job: JobId } = "job.buried", "job", Some(job.uuid()), None;
+    /// A case was taken away with its files and their custody, or those of one database were.
+    CaseExported { case: CaseId, database: Option<DatabaseId> } = "case.exported", "case", Some(case.uuid()), Some(case);
     /// Somebody took the trail of a case, or of all, away as a file.
     TrailExported { case: Option<CaseId> } = "audit.exported", "audit", case.map(CaseId::uuid), case;
     /// The rows of the audit log are not those that were signed; noted at most once an hour.

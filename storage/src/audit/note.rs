@@ -65,10 +65,16 @@ impl Signer {
     /// A checkpoint of this log, with its signed note.
     pub(super) fn sign(&self, size: u64, root: Hash, at: Timestamp) -> (Checkpoint, String) {
         let Verifier { name, .. } = &self.verifier;
-        let text = format!("{name}\n{size}\n{}\n{TIME}{}\n", STANDARD.encode(root.0), at.rfc3339());
-        let signature = [&self.verifier.hash()[..], &self.key.sign(text.as_bytes())].concat();
-        let note = format!("{text}\n\u{2014} {name} {}\n", STANDARD.encode(signature));
+        let note = self.sign_text(&format!("{size}\n{}\n{TIME}{}\n", STANDARD.encode(root.0), at.rfc3339()));
         (Checkpoint { origin: name.clone(), size, root, at }, note)
+    }
+
+    /// A signed note of lines, the first of which is the name of this log.
+    pub(super) fn sign_text(&self, lines: &str) -> String {
+        let name = &self.verifier.name;
+        let text = format!("{name}\n{lines}");
+        let signature = [&self.verifier.hash()[..], &self.key.sign(text.as_bytes())].concat();
+        format!("{text}\n\u{2014} {name} {}\n", STANDARD.encode(signature))
     }
 }
 
@@ -89,8 +95,8 @@ impl Verifier {
         (!name.is_empty() && hex::encode(verifier.hash()) == hash).then_some(verifier)
     }
 
-    /// Reads a note; `None` unless this key signed it as a checkpoint of its own log.
-    pub fn open(&self, note: &str) -> Option<Checkpoint> {
+    /// The text of a note; `None` unless this key signed it.
+    pub(super) fn text(&self, note: &str) -> Option<String> {
         let (text, signatures) = note.rsplit_once("\n\n")?;
         let text = format!("{text}\n");
         let signed = signatures.lines().any(|line| {
@@ -99,12 +105,18 @@ impl Verifier {
             let signature = signature.as_deref().and_then(|s| s.strip_prefix(&self.hash()));
             signature.is_some_and(|s| is_signed(&self.key, text.as_bytes(), s))
         });
+        signed.then_some(text)
+    }
+
+    /// Reads a note; `None` unless this key signed it as a checkpoint of its own log.
+    pub fn open(&self, note: &str) -> Option<Checkpoint> {
+        let text = self.text(note)?;
         let mut lines = text.lines();
         let (origin, size, root) = (lines.next()?, lines.next()?, lines.next()?);
         let at = lines.find_map(|line| line.strip_prefix(TIME)).and_then(Timestamp::parse)?;
         let root = Hash(STANDARD.decode(root).ok()?.try_into().ok()?);
         let size: u64 = size.parse().ok()?;
-        (signed && origin == self.name).then(|| Checkpoint { origin: origin.to_owned(), size, root, at })
+        (origin == self.name).then(|| Checkpoint { origin: origin.to_owned(), size, root, at })
     }
 }
 

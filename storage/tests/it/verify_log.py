@@ -57,7 +57,7 @@ def root_from_proof(index, size, leaf, proof):
     return r if sn == 0 else None
 
 
-def open_note(note, key):
+def note_text(note, key):
     name, key_hash, key_data = key.split("+", 2)
     key_data = base64.b64decode(key_data, validate=True)
     if hashlib.sha256(name.encode() + b"\n" + key_data).hexdigest()[:8] != key_hash or key_data[0] != 1:
@@ -77,17 +77,25 @@ def open_note(note, key):
             Ed25519PublicKey.from_public_bytes(key_data[1:]).verify(signature[4:], text.encode())
         except InvalidSignature:
             continue
-        origin, size, root = text.split("\n")[:3]
-        if origin != name:
-            fail("the checkpoint is of another log")
-        return int(size), base64.b64decode(root)
-    fail("the checkpoint is not signed with this key")
+        if text.split("\n")[0] != name:
+            fail("the note is of another log")
+        return text
+    fail("the note is not signed with this key")
+
+
+def open_note(note, key):
+    size, root = note_text(note, key).split("\n")[1:3]
+    return int(size), base64.b64decode(root)
 
 
 def main(bundle, key):
+    with open(bundle, encoding="utf-8") as file:
+        verify(file.read(), key)
+
+
+def verify(bundle, key):
     try:
-        with open(bundle, encoding="utf-8") as file:
-            lines = [json.loads(line) for line in file.read().split("\n")[:-1]]
+        lines = [json.loads(line) for line in bundle.split("\n")[:-1]]
     except ValueError:
         fail("this is no bundle")
     if not lines or lines[0].get("format") != "dia-audit/1" or lines[0].get("key") != key:

@@ -40,7 +40,7 @@ const WALLS: [(&str, &[&str]); 46] = [
     ("pdfium-render", &["pipeline"]),
     ("office_oxide", &["pipeline"]),
     ("zip", &["pipeline"]),
-    ("tar", &["pipeline"]),
+    ("tar", &["pipeline", "api"]),
     ("sevenz-rust2", &["pipeline"]),
     ("bzip2", &["pipeline"]),
     ("lzma-rust2", &["pipeline"]),

@@ -90,7 +90,7 @@ impl Member {
         match needs {
             Needs::System(_) | Needs::OwnOrManaging => Vec::new(),
             _ if by_office && self.who == Knocker::Administrator => Vec::new(),
-            Needs::Case(Action::ReadAudit) => self.foreign.clone(),
+            Needs::Case(Action::ReadAudit | Action::ExportCase) => self.foreign.clone(),
             _ => self.foreign.iter().chain(&self.neighbour).cloned().collect(),
         }
     }

@@ -41,7 +41,7 @@ pub(super) enum Needs {
     Socket,
 }
 use Action::{
-    BreakGlass, Chat, DeleteCase, DeleteDocuments, EditCase, ExplainAccess, ManageDatabase, ManageMembers,
+    BreakGlass, Chat, DeleteCase, DeleteDocuments, EditCase, ExplainAccess, ExportCase, ManageDatabase, ManageMembers,
     ManagePasswords, ManageWalls, ManageWebhooks, ReadAudit, ReadDocuments, SeeCase, Upload,
 };
 use Needs::{
@@ -126,6 +126,7 @@ const NEEDS: &[(&str, Needs)] = &[
     ("remove_member", Case(ManageMembers)),
     ("read_audit", Case(ReadAudit)),
     ("read_audit_bundle", Case(ReadAudit)),
+    ("export_case", Case(ExportCase)),
     ("prove_event", Case(ReadAudit)),
     ("create_database", Case(ManageDatabase)),
     ("update_database", Case(ManageDatabase)),
@@ -346,7 +347,7 @@ fn may(role: CaseRole, action: Action) -> bool {
         Upload | ManagePasswords | ManageDatabase => &[Paralegal, Lawyer, Manager],
         EditCase => &[Lawyer, Manager],
         ReadAudit | ExplainAccess => &[Auditor, Manager],
-        DeleteCase | ManageMembers | ManageWebhooks | DeleteDocuments | ManageWalls => &[Manager],
+        DeleteCase | ExportCase | ManageMembers | ManageWebhooks | DeleteDocuments | ManageWalls => &[Manager],
         BreakGlass => &[],
     };
     holders.contains(&role)
